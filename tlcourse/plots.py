@@ -1,0 +1,155 @@
+"""Figures. Each function draws, gives the figure a text that says its numbers, and returns its Axes.
+
+`show(axes)` displays it with that text as alt text. Colours are the colour-blind safe
+ones of Okabe and Ito (2008); markers and line styles differ too, so that grey prints read.
+"""
+
+import base64
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tlcourse import claims
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vPX"
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+
+def show(axes, alt=None):
+    """Display the figure of `axes` in a notebook, with `alt` or its own text, and close it."""
+    from IPython.display import display
+
+    figure = np.ravel(axes)[0].figure
+    alt = alt or figure.get_label()
+    image = io.BytesIO()
+    # White paper keeps black text readable in a dark theme.
+    figure.savefig(image, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    data = {"image/png": base64.b64encode(image.getvalue()).decode(), "text/plain": alt}
+    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def pictures(x, y, classes, columns=10, rows=None, title=None):
+    """A contact sheet: x uint8 (n, h, w, 3 or 1), y int (n,) with names in `classes`.
+
+    With rows=None, one row a class and `columns` pictures of it; else the
+    first rows * columns pictures in order, each under its class.
+    """
+    by_class = rows is None
+    if by_class:
+        rows = len(classes)
+        chosen = [np.flatnonzero(y == label)[:columns] for label in range(rows)]
+    else:
+        chosen = [range(row * columns, min((row + 1) * columns, len(x))) for row in range(rows)]
+    figure, axes = plt.subplots(rows, columns, figsize=(0.72 * columns + 1.2, 0.76 * rows + 0.3), squeeze=False)
+    for row, where in enumerate(chosen):
+        for axis in axes[row]:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for axis, index in zip(axes[row], where):
+            axis.imshow(x[index].squeeze(), cmap="gray", vmin=0, vmax=255)
+            if not by_class:
+                axis.set_title(classes[y[index]], fontsize=8, pad=2)
+        if by_class:
+            axes[row, 0].set_ylabel(classes[row], rotation=0, ha="right", va="center", fontsize=9)
+    figure.subplots_adjust(wspace=0.06, hspace=0.06 if by_class else 0.35)
+    if title:
+        figure.suptitle(title, fontsize=10, y=0.93 if by_class else 1.0)
+    figure.set_label(f"{title or 'Example pictures'}: {len(classes)} classes, {', '.join(classes)}.")
+    return axes
+
+
+def bars(table, order=None, title=None, value="accuracy", floor=None):
+    """Mean of `value` (a fraction) by strategy, with 95 % intervals over seeds and every seed as a dot.
+
+    table: of `experiments.compare`, one size and one target. floor: a level to mark, such as guessing.
+    """
+    order = order or list(dict.fromkeys(table["strategy"]))
+    figure, axis = plt.subplots(figsize=(6.4, 0.52 * len(order) + 1.1))
+    said = []
+    for row, name in enumerate(order):
+        values = table.loc[table["strategy"] == name, value].to_numpy()
+        mean, low, high = claims.interval(values)
+        axis.barh(row, mean, color=COLOURS[row % len(COLOURS)], alpha=0.35)
+        axis.plot([low, high], [row, row], color="black", linewidth=1.5)
+        axis.plot(values, np.full(len(values), row), ".", color="black", markersize=4, alpha=0.6)
+        axis.annotate(f"{mean:.0%}", (max(high, mean), row), (6, 0), textcoords="offset points", va="center")
+        said.append(f"{name} {mean:.1%} ({low:.1%} to {high:.1%})")
+    if floor is not None:
+        axis.axvline(floor, color="grey", linestyle=":", linewidth=1)
+    axis.set_yticks(range(len(order)), order)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.08)
+    _fractions(axis, "x", f"test {value}")
+    axis.set_title(title or "", fontsize=10, loc="left")
+    figure.set_label(_sentence(title or value, "; ".join(said)))
+    return axis
+
+
+def by_size(table, order=None, title=None, value="accuracy", floor=None):
+    """Mean of `value` (a fraction) against the number of labelled pictures, a line a strategy, 95 % intervals."""
+    order = order or list(dict.fromkeys(table["strategy"]))
+    figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    said = []
+    for index, name in enumerate(order):
+        rows = table[table["strategy"] == name]
+        sizes = sorted(rows["size"].unique())
+        found = [claims.interval(rows.loc[rows["size"] == size, value]) for size in sizes]
+        mean, low, high = np.array(found).T
+        axis.errorbar(
+            sizes, mean, [mean - low, high - mean], label=name, capsize=3, color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)],
+        )  # fmt: skip
+        said.append(f"{name} " + ", ".join(f"{m:.0%} with {s:,}" for s, m in zip(sizes, mean)))
+    if floor is not None:
+        axis.axhline(floor, color="grey", linestyle=":", linewidth=1)
+        axis.annotate("guessing", (1, floor), xycoords=("axes fraction", "data"), fontsize=8, color="grey",
+                      ha="right", va="bottom")  # fmt: skip
+    sizes = sorted(table["size"].unique())
+    axis.set_xscale("log")
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.minorticks_off()
+    axis.set_xlabel("labelled pictures")
+    axis.set_ylim(0, 1.02)
+    _fractions(axis, "y", f"test {value}")
+    axis.legend(frameon=False, fontsize=9, loc="best")
+    axis.set_title(title or "", fontsize=10, loc="left")
+    figure.set_label(_sentence(title or value, "; ".join(said)))
+    return axis
+
+
+def curves(history, title=None):
+    """Learning curves of one training: loss and accuracy by epoch, on training and validation pictures.
+
+    history: the dict of a Keras History, with loss, accuracy, val_loss, val_accuracy.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.0))
+    said = []
+    for axis, key in zip(axes, ("loss", "accuracy")):
+        for index, (prefix, name) in enumerate((("", "training"), ("val_", "validation"))):
+            values = history[prefix + key]
+            epochs = range(1, len(values) + 1)
+            axis.plot(epochs, values, LINES[index], color=COLOURS[index], label=name)
+            said.append(f"{name} {key} from {values[0]:.2f} to {values[-1]:.2f}")
+        axis.set_xlabel("epoch")
+        axis.set_title(key, fontsize=10, loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].set_ylim(0, 1.02)
+    axes[1].legend(frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.set_label(_sentence(title or "Learning curves", "; ".join(said)))
+    return axes
+
+
+def _fractions(axis, side, label):
+    getattr(axis, f"set_{side}label")(label)
+    getattr(axis, f"{side}axis").set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _sentence(head, rest):
+    return f"{head}: {rest}."

@@ -1,0 +1,62 @@
+"""Progress of what takes longer than two seconds: one line that stays clean.
+
+In a notebook one display is updated in place; in a terminal tqdm draws its bar.
+"""
+
+import html
+import sys
+import time
+
+from tqdm import tqdm
+
+
+def track(steps, label):
+    """Yield the items of `steps` (a sequence) while showing how many are done.
+
+    The last state of the line has no times in it, so that a stored notebook
+    is the same after every run.
+    """
+    if not _in_notebook():
+        yield from tqdm(steps, desc=label, disable=None, file=sys.stderr, leave=False)
+        return
+    line, start, total = _line(), time.monotonic(), len(steps)
+    line(f"{label}: 0 of {total}")
+    for done, step in enumerate(steps, start=1):
+        yield step
+        left = (time.monotonic() - start) / done * (total - done)
+        line(f"{label}: {done} of {total}, about {left:.0f} s left" if done < total else f"{label}: {total} done")
+
+
+def epochs(label):
+    """A Keras callback that shows the epoch and the training accuracy. Use with verbose=0."""
+    from tlcourse.quiet import keras
+
+    state = {}
+
+    def begin(logs=None):
+        state["line"] = _line() if _in_notebook() else None
+
+    def end(epoch, logs=None):
+        if state["line"]:
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
+            state["line"](f"{label}: epoch {epoch + 1}, {shown}")
+
+    return keras.callbacks.LambdaCallback(on_train_begin=begin, on_epoch_end=end)
+
+
+def _in_notebook():
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return hasattr(get_ipython(), "kernel")
+
+
+def _line():
+    from IPython.display import display
+
+    def bundle(text):
+        return {"text/plain": text, "text/html": f"<small>{html.escape(text)}</small>"}
+
+    handle = display(bundle("…"), raw=True, display_id=True)
+    return lambda text: handle.update(bundle(text), raw=True)
