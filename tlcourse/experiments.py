@@ -19,7 +19,8 @@ def compare(ways, data, sizes, seeds, validation=0.0, label="Training"):
     validation: the fraction of the pictures that strategies get for validation.
 
     Returns a DataFrame with a row a training: strategy, target, size, seed,
-    accuracy (fraction of the test set), seconds (of training), parameters (trained).
+    accuracy (fraction of the test set), training_accuracy (fraction of the pictures it was
+    trained on), seconds (of training), parameters (trained).
     """
     if not ways or not len(seeds) or not len(sizes):
         raise CourseError("compare needs at least one strategy, one size and one seed.")
@@ -32,6 +33,7 @@ def compare(ways, data, sizes, seeds, validation=0.0, label="Training"):
         start = time.perf_counter()
         model = ways[name](splits[size, seed], seed)
         seconds = time.perf_counter() - start
+        split = splits[size, seed]
         rows.append(
             {
                 "strategy": name,
@@ -39,6 +41,7 @@ def compare(ways, data, sizes, seeds, validation=0.0, label="Training"):
                 "size": size,
                 "seed": seed,
                 "accuracy": accuracy(model, data.x_test, data.y_test),
+                "training_accuracy": accuracy(model, split.x_train, split.y_train),
                 "seconds": seconds,
                 "parameters": surgery.trainable_parameters(model),
             }
@@ -47,9 +50,14 @@ def compare(ways, data, sizes, seeds, validation=0.0, label="Training"):
 
 
 def accuracy(model, x, y):
-    """The fraction of pictures x, uint8 (n, h, w, c), whose label in y, int (n,), is predicted."""
+    """The fraction of pictures x, uint8 (n, h, w, c), whose label in y, int (n,), is predicted.
+
+    A Keras model with one output says label 1 above 0.5, one with more says the largest;
+    any other classifier's `predict` gives the labels.
+    """
     if isinstance(model, keras.Model):
-        predicted = strategies.predict(model, x).argmax(axis=-1)
+        said = strategies.predict(model, x)
+        predicted = said[:, 0] > 0.5 if said.shape[1] == 1 else said.argmax(axis=1)
     else:
         predicted = model.predict(x)
     return float(np.mean(predicted == y))

@@ -74,7 +74,7 @@ def bars(table, order=None, title=None, value="accuracy", floor=None):
         mean, low, high = claims.interval(values)
         axis.barh(row, mean, color=COLOURS[row % len(COLOURS)], alpha=0.35)
         axis.plot([low, high], [row, row], color="black", linewidth=1.5)
-        axis.plot(values, np.full(len(values), row), ".", color="black", markersize=4, alpha=0.6)
+        axis.plot(values, np.full(len(values), row + 0.22), ".", color="black", markersize=4, alpha=0.6)
         axis.annotate(f"{mean:.0%}", (max(high, mean), row), (6, 0), textcoords="offset points", va="center")
         said.append(f"{name} {mean:.1%} ({low:.1%} to {high:.1%})")
     if floor is not None:

@@ -36,7 +36,7 @@ def _refresh(path, notebook, failure):
         print(f"{path.stem}: left as it was, it failed in {failure}", file=sys.stderr)
         return True
     lessons.save(lessons.tidy(notebook), path)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells = lessons.code_cells(notebook)
     longest = max(map(lessons.seconds, cells), default=0.0)
     cost = notebook.metadata["tlcourse"]
     print(

