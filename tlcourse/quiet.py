@@ -1,4 +1,4 @@
-"""Keras, imported without TensorFlow's start-up noise.
+"""Keras and the TensorFlow below it, imported without TensorFlow's start-up noise.
 
 Every room that needs Keras says ``from tlcourse.quiet import keras``.
 """
@@ -18,6 +18,7 @@ def _import_keras():
         os.dup2(noise.fileno(), 2)
         try:
             import keras
+            import tensorflow
 
             keras.ops.zeros(1)  # the devices report at their first use
         except BaseException:
@@ -27,9 +28,9 @@ def _import_keras():
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-    return keras
+    return keras, tensorflow
 
 
-keras = _import_keras()
+keras, tf = _import_keras()
 # Training many small models is what this course does; TensorFlow warns of each that it traces.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -92,9 +92,7 @@ def device():
     """What computes: {"device": str, "threads": int, "memory_gb": float}. Loads TensorFlow."""
     import psutil
 
-    from tlcourse.quiet import keras  # noqa: F401  (TensorFlow's noise ends there)
-
-    import tensorflow as tf
+    from tlcourse.quiet import tf
 
     threads = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
     gpus = tf.config.list_physical_devices("GPU")

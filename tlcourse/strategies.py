@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 
 from tlcourse import surgery
-from tlcourse.quiet import keras
+from tlcourse.quiet import keras, tf
 
 
 def majority():
@@ -33,7 +33,7 @@ def scratch(build, epochs, batch_size=32, learning_rate=1e-3):
 
     def train(split, seed):
         keras.utils.set_random_seed(seed)
-        return fit(build(), split.x_train, split.y_train)
+        return fit(build(), split.x_train, split.y_train, seed)
 
     return train
 
@@ -66,10 +66,10 @@ def transfer(source, at, head, epochs, *, copied=True, frozen=True, batch_size=3
     def train(split, seed):
         keras.utils.set_random_seed(seed)
         if not frozen:
-            return fit(build(), split.x_train, split.y_train)
+            return fit(build(), split.x_train, split.y_train, seed)
         base, top = surgery.cut(source, at, copied), build_head()
         base.trainable = False
-        return join(base, fit(top, predict(base, split.x_train), split.y_train))
+        return join(base, fit(top, predict(base, split.x_train), split.y_train, seed))
 
     return train
 
@@ -93,11 +93,13 @@ def _fitter(build, epochs, batch_size, learning_rate):
     """
     kept = {}
 
-    def fit(model, x, y):
+    def fit(model, x, y, seed):
         if not kept:
             trainer = build()
             trainer.compile(
-                keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy"
+                keras.optimizers.Adam(learning_rate),
+                "sparse_categorical_crossentropy",
+                steps_per_execution=16,  # the same steps, with less Python between them
             )
             trainer.optimizer.build(trainer.trainable_variables)
             kept["trainer"] = trainer
@@ -105,11 +107,18 @@ def _fitter(build, epochs, batch_size, learning_rate):
         trainer = kept["trainer"]
         _copy(model.variables, trainer.variables)
         _copy(kept["optimizer"], trainer.optimizer.variables)
-        trainer.fit(x, y, epochs=epochs, batch_size=batch_size, verbose=0)
+        trainer.fit(_epochs(x, y, epochs, batch_size, seed), shuffle=False, verbose=0)
         _copy(trainer.variables, model.variables)
         return model
 
     return fit
+
+
+def _epochs(x, y, epochs, batch_size, seed):
+    """All epochs as one stream of batches, shuffled anew in each: Keras would open a stream an
+    epoch, which takes longer than a small epoch itself."""
+    pairs = tf.data.Dataset.from_tensor_slices((x, y))
+    return pairs.shuffle(len(x), seed=seed).batch(batch_size).repeat(epochs)
 
 
 def _copy(values, variables):

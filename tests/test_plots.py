@@ -1,0 +1,62 @@
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlcourse import plots, widgets
+
+
+@pytest.fixture
+def table():
+    rows = [(s, n, seed, 0.1 * i + n / 1e4 + seed / 100) for i, s in enumerate("abc") for n in (100, 1000) for seed in range(3)]
+    return pd.DataFrame(rows, columns=["strategy", "size", "seed", "accuracy"])
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def text(axes):
+    return np.ravel(axes)[0].figure.get_label()
+
+
+def test_every_figure_says_its_numbers(table):
+    assert "a 2.0% (-0.5% to 4.5%)" in text(plots.bars(table[table["size"] == 100], title="t"))
+    assert "b 12% with 100, 21% with 1,000" in text(plots.by_size(table))
+    history = {"loss": [2.3, 0.1], "accuracy": [0.1, 0.9], "val_loss": [2.2, 2.5], "val_accuracy": [0.1, 0.4]}
+    assert "validation loss from 2.20 to 2.50" in text(plots.curves(history))
+    x, y = np.zeros((6, 4, 4, 1), "uint8"), np.arange(6) % 2
+    assert "2 classes, cat, dog" in text(plots.pictures(x, y, ("cat", "dog"), columns=3))
+    assert plots.pictures(x, y, ("cat", "dog"), columns=4, rows=2).shape == (2, 4)
+
+
+def test_lines_differ_in_more_than_colour(table):
+    lines = [container.lines[0] for container in plots.by_size(table).containers]
+    assert len({line.get_marker() for line in lines}) == len({line.get_linestyle() for line in lines}) == 3
+
+
+def test_show_displays_the_text_as_alt_text_and_closes_the_figure(table, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw, metadata: shown.append((data, metadata)))
+    plots.show(plots.bars(table[table["size"] == 100], title="t"))
+    (data, metadata), = shown
+    assert metadata["image/png"]["alt"] == data["text/plain"] and data["text/plain"].startswith("t: a 2.0%")
+    assert plt.get_fignums() == []
+
+
+def test_a_guess_is_compared_with_what_was_measured(capsys):
+    control = widgets.guess("Which?", ["better", "worse"])
+    assert control.value is None
+    capsys.readouterr()
+    widgets.reveal(control, "+3 points")
+    assert capsys.readouterr().out.splitlines()[0] == "You made no guess."
+    control.value = "worse"
+    widgets.reveal(control, "+3 points")
+    widgets.reveal("better", "+3 points")
+    assert "You guessed: worse" in (out := capsys.readouterr().out) and "You guessed: better" in out
