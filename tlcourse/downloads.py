@@ -79,7 +79,7 @@ def fetch(name, to=None):
     path = place(name, to)
     if path.is_file() and _sound(name, path):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True) if _writable(path.parent) else None
+    _try_writing(path.parent)  # before minutes are spent on bytes that have no place
     if name not in DATASETS:
         return _download(name, path)
     arrays = {"mnist": _read_mnist, "cifar10": _read_cifar10, "smiles": _read_smiles}[name]()
@@ -101,11 +101,10 @@ def _sound(name, path):
     return False
 
 
-def _writable(folder):
+def _try_writing(folder):
     with storage.atomic(folder / ".writable"):
         pass
     (folder / ".writable").unlink()
-    return True
 
 
 def _read_mnist():

@@ -16,7 +16,7 @@ def cut(model, at, copied=True):
     names = [layer.name for layer in model.layers]
     if at not in names:
         raise CourseError(f"{model.name} has no layer {at!r}: choose one of {', '.join(names)}.")
-    lower = keras.Model(model.inputs[0], model.get_layer(at).output)
+    lower = keras.Model(model.inputs[0], model.get_layer(at).output, name="base")
     base = keras.models.clone_model(lower)
     if copied:
         base.set_weights(lower.get_weights())
