@@ -221,8 +221,8 @@ def test_lab_starts_on_the_lessons_and_answers(tmp_path):
         base = f"http://127.0.0.1:{port}/"
         assert "started" in json.loads(ask(base + "api/status?token=abc", lab))
         assert b"00_start_here.ipynb" in ask(base + "api/contents?token=abc", lab)
-        page = ask(base + "lab/tree/00_start_here.ipynb?token=abc", lab)
-        assert b'"news": {"disabled": true}' in page
+        settings = ask(base + "lab/api/settings/@jupyterlab/apputils-extension:notification?token=abc", lab)
+        assert json.loads(settings)["schema"]["properties"]["fetchNews"]["default"] == "false"
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(base + "api/contents")
     finally:

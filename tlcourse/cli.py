@@ -44,9 +44,8 @@ def lab(args):
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.root_dir": str(settings.notebooks()),
         "LabApp.default_url": "/lab/tree/00_start_here.ipynb",
-        # Both would ask the network at every start.
-        "LabApp.news_url": "None",
-        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        # Its overrides.json turns off the questions for news and updates, which need a network.
+        "LabApp.app_settings_dir": str(Path(__file__).parent / "lab_settings"),
     }
     given = {word.partition("=")[0].lstrip("-").rpartition(".")[2] for word in args.others}
     command = [sys.executable, "-m", "jupyterlab"]
