@@ -123,9 +123,9 @@ def test_mistakes_are_one_sentence(folder, capsys, words, said):
 
 
 def test_an_unknown_profile_lists_the_valid_ones(folder, capsys, monkeypatch):
-    with pytest.raises(SystemExit):
-        cli.main(["run", "--profile", "fast"])
-    assert "sample" in capsys.readouterr().err
+    monkeypatch.setenv("TLCOURSE_PROFILE", "sample")
+    assert cli.main(["run", "--profile", "fast"]) == 2
+    assert capsys.readouterr().err == "Unknown profile 'fast': choose one of sample, full.\n"
     monkeypatch.setenv("TLCOURSE_PROFILE", "fast")
     assert cli.main(["doctor"]) == cli.main(["run"]) == 2
     assert "'fast': choose one of sample, full" in capsys.readouterr().err
@@ -178,6 +178,14 @@ def test_doctor_finds_nothing_in_the_way(machine, capsys, tmp_path):
     assert "Device          CPU, 2 threads\n" in out and "Memory          8.0 GB\n" in out
     assert f"Cache           {tmp_path / 'cache'} (0 MB)\n" in out
     assert "here: mnist; missing: cifar10" in out and "All lessons can run" in out
+
+
+def test_a_missing_home_stops_the_full_profile_only(machine, capsys, monkeypatch):
+    monkeypatch.setenv("TLCOURSE_HOME", "/nowhere")
+    assert cli.main(["doctor"]) == 0
+    monkeypatch.setenv("TLCOURSE_PROFILE", "full")
+    assert cli.main(["doctor"]) == 1
+    assert "/nowhere, which is not a folder" in capsys.readouterr().out
 
 
 def test_doctor_says_what_the_full_profile_lacks(machine, capsys, monkeypatch):

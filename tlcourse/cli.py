@@ -140,7 +140,7 @@ def _parser():
     )
     added = command(run, "Execute lessons without a browser; write notebooks and a report.")
     added.add_argument("lesson", nargs="*", metavar="LESSON", help="4, 04 or 04_title; default: all")
-    added.add_argument("--profile", choices=settings.PROFILES, help="default: sample")
+    added.add_argument("--profile", metavar="|".join(settings.PROFILES), help="default: sample")
     added.add_argument("--out", metavar="DIR", default="tlcourse-run", help="default: %(default)s")
     added = command(fetch, "Download the full profile's files, once.")
     added.add_argument("name", nargs="*", metavar="NAME", help="mnist, VGG16, ...; default: all")
@@ -214,7 +214,10 @@ def _cache():
 def _files():
     from tlcourse import downloads
 
-    home = settings.home()
+    try:
+        home = settings.home()
+    except CourseError as error:  # the sample profile runs without it
+        return {"TLCOURSE_HOME": error}, [str(error)] * (settings.profile() == "full")
     found = [name for name in downloads.NAMES if downloads.find(name)]
     missing = [name for name in downloads.NAMES if name not in found]
     facts = {
