@@ -37,6 +37,13 @@ def test_a_cut_without_copying_draws_new_weights(model):
     assert not np.array_equal(base.get_weights()[0], model.get_weights()[0])
 
 
+def test_a_cut_is_free_to_train_though_the_source_is_frozen(model):
+    lower = keras.Model(model.inputs, model.get_layer("flat").output)
+    lower.trainable = False
+    assert surgery.trainable_parameters(surgery.cut(model, "flat")) == 4 * 27 + 4
+    assert surgery.trainable_parameters(lower) == 0
+
+
 def test_an_unknown_layer_lists_the_layers(model):
     with pytest.raises(CourseError, match="'pool'.*conv, flat, out"):
         surgery.cut(model, "pool")
@@ -50,5 +57,5 @@ def test_the_report_counts_what_would_be_trained_in_nested_models_too(model):
     assert list(table.columns) == ["layer", "type", "output", "parameters", "trainable"]
     rows = table.set_index("layer")
     assert rows.loc[f"{base.name}/conv", ["parameters", "trainable"]].tolist() == [4 * 27 + 4, 0]
-    assert rows.loc["head", ["parameters", "trainable"]].tolist() == [145 * 2 - 0, 290]
+    assert rows.loc["head", ["parameters", "trainable"]].tolist() == [145 * 2, 290]
     assert surgery.trainable_parameters(joined) == 290 == table["trainable"].sum()

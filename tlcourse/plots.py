@@ -56,7 +56,7 @@ def pictures(x, y, classes, columns=10, rows=None, title=None):
             axes[row, 0].set_ylabel(classes[row], rotation=0, ha="right", va="center", fontsize=9)
     figure.subplots_adjust(wspace=0.06, hspace=0.06 if by_class else 0.35)
     if title:  # above the names of the classes, however few rows there are
-        figure.suptitle(title, fontsize=10, va="bottom", y=0.9 + (0 if by_class else 0.22 / (0.76 * rows + 0.3)))
+        figure.suptitle(title, fontsize=10, va="bottom", y=0.9 + (0 if by_class else 0.12 / (0.76 * rows + 0.3)))
     figure.set_label(f"{title or 'Example pictures'}: {len(classes)} classes, {', '.join(classes)}.")
     return axes
 

@@ -10,14 +10,16 @@ def cut(model, at, copied=True):
     """A new network: `model` from its input up to and including the layer named `at`.
 
     Its weights are copies of the model's or, with copied=False, newly drawn ones (the
-    control "random features"); training it never changes `model`. Raises CourseError for
-    an unknown layer, listing the layers.
+    control "random features"); training it never changes `model`. All of it is trainable,
+    whatever is frozen in `model`. Raises CourseError for an unknown layer, listing the layers.
     """
     names = [layer.name for layer in model.layers]
     if at not in names:
         raise CourseError(f"{model.name} has no layer {at!r}: choose one of {', '.join(names)}.")
     lower = keras.Model(model.inputs[0], model.get_layer(at).output, name="base")
     base = keras.models.clone_model(lower)
+    for layer in base.layers:  # a clone's own switch does not reach layers that were cloned frozen
+        layer.trainable = True
     if copied:
         base.set_weights(lower.get_weights())
     return base
