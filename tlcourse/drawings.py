@@ -769,7 +769,7 @@ def face(u, smiling):
     below_fringe = cover(fringe + slope * f[0] - f[1], f[2])
     paint(canvas, ellipse(f, 0, 0.1, wide + 0.04, 0.9) * below_fringe * (1 - bald), hair)
 
-    # The smile: its degree overlaps a little between the classes.
+    # The smile: its degree varies within each class, and the classes do not overlap.
     degree = smiling * u(0.3, 1.1) + (1 - smiling) * u(-0.9, 0.12)
     raised = np.maximum(degree, 0)
     ex, ey, brow = u(0.24, 0.31), 0.12 + nod, u(0.02, 0.06)
