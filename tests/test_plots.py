@@ -36,6 +36,20 @@ def test_every_figure_says_its_numbers(table):
     assert plots.pictures(x, y, ("cat", "dog"), columns=4, rows=2).shape == (2, 4)
 
 
+def test_filters_are_stretched_around_grey_and_activations_sorted():
+    kernels = np.zeros((3, 3, 3, 5))
+    kernels[1, 1, 0] = 0.5, -2, 0.25, 0, 1
+    axes = plots.filters(kernels, columns=4, title="first")
+    assert axes.shape == (2, 4) and len(axes[1, 1].images) == 0
+    assert text(axes) == "first: 5 filters of 3×3 in colour, largest weights from 0 to 2."
+    first, dark, empty = (axes.flat[i].images[0].get_array() for i in (0, 1, 3))
+    assert (first[1, 1, 0], dark[1, 1, 0]) == (1, 0) and (empty == 0.5).all() and first[0, 0, 0] == 0.5
+    maps = {"low": np.zeros((4, 4, 3)) + [1, 3, 0], "high": np.ones((1, 1, 2))}
+    axes = plots.activations(np.zeros((4, 4, 3), "uint8"), maps, channels=2)
+    assert [axis.images[0].get_array().max() for axis in axes[0, 1:]] == [3, 1]
+    assert "low 3 maps of 4×4, 33% of the values are 0 or less; high 2 maps of 1×1, 0%" in text(axes)
+
+
 def test_lines_differ_in_more_than_colour(table):
     lines = [container.lines[0] for container in plots.by_size(table).containers]
     assert len({line.get_marker() for line in lines}) == len({line.get_linestyle() for line in lines}) == 3

@@ -54,7 +54,7 @@ def test_the_report_counts_what_would_be_trained_in_nested_models_too(model):
     base.trainable = False
     joined = keras.Sequential([keras.Input((8, 8, 3)), base, layers.Dense(2, name="head")])
     table = surgery.report(joined)
-    assert list(table.columns) == ["layer", "type", "output", "parameters", "trainable"]
+    assert list(table.columns) == ["layer", "type", "output", "parameters", "trainable", "batch_norm"]
     rows = table.set_index("layer")
     assert rows.loc[f"{base.name}/conv", ["parameters", "trainable"]].tolist() == [4 * 27 + 4, 0]
     assert rows.loc["head", ["parameters", "trainable"]].tolist() == [145 * 2, 290]

@@ -7,7 +7,7 @@ caller can get it wrong. Preprocessing travels with the weights.
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -39,7 +39,6 @@ class Backbone:
     model: a Keras model, pictures (n, h, w, 3), RGB, 0-255, uint8 or float, of any height
         and width -> (n, h', w', c). It resizes them to `size` x `size` pixels and scales them itself.
     blocks: {block: the layer that ends it}, from the pictures to the output.
-    widths: {block: channels there}, the features that pooling gives.
     weights: "mini", "imagenet", "none" or the path of a file. source: where they come from.
     trained_on: the data set that the weights were trained on, by its name in
         `datasets` or "imagenet"; None for random weights and where no card says.
@@ -49,10 +48,14 @@ class Backbone:
     model: keras.Model
     size: int
     blocks: dict
-    widths: dict
     weights: str
     source: str
     trained_on: str | None
+
+    @property
+    def widths(self):
+        """{block: channels there}, the number of features that pooling gives."""
+        return {block: self.model.get_layer(layer).output.shape[-1] for block, layer in self.blocks.items()}
 
     def __repr__(self):
         parts = ", ".join(f"{block} ({width})" for block, width in self.widths.items())
@@ -94,13 +97,12 @@ def load(name, weights="default", *, size=None, until=None, target=None):
     else:
         path = SHIPPED / f"{name}_mini.h5" if kind == "mini" else Path(kind).expanduser()
         model, card = _of_file(name, size, path, until)
-    blocks = _blocks(name, model)
+    blocks = blocks_of(name, model)
     if until:
         check_block(blocks, until, name)
         model = keras.Model(model.inputs[0], model.get_layer(blocks[until]).output, name=name)
         blocks = dict(list(blocks.items())[: list(blocks).index(until) + 1])
-    widths = {block: model.get_layer(layer).output.shape[-1] for block, layer in blocks.items()}
-    backbone = Backbone(name, model, size, blocks, widths, kind, card["source"], card["trained_on"])
+    backbone = Backbone(name, model, size, blocks, kind, card["source"], card["trained_on"])
     if target is not None:
         warn_if_seen(backbone, target)
     return backbone
@@ -112,6 +114,13 @@ def build(name, size, shrunk=1):
     Layer names are those of keras.applications in a fresh process, whatever was built before.
     """
     return _clone(_application(name, size, None), shrunk)
+
+
+def untrained(backbone, seed=0):
+    """The same network with new random weights: the control "random features". `seed` decides them."""
+    keras.utils.set_random_seed(seed)
+    model = keras.models.clone_model(backbone.model)
+    return replace(backbone, model=model, weights="none", source="Random weights.", trained_on=None)
 
 
 def mini_size(name):
@@ -185,7 +194,8 @@ def check_block(blocks, block, name):
 def _application(name, size, weights):
     module = getattr(keras.applications, _FAMILIES[name][0])
     pictures = keras.Input((None, None, 3), name="pictures")
-    resized = keras.layers.Resizing(size, size, name="resizing")(pictures)
+    # Not layers.Resizing: called without `training`, it puts every layer after it into training mode (Keras 3.15).
+    resized = keras.ops.image.resize(pictures, (size, size))
     try:
         return getattr(module, name)(
             include_top=False, weights=weights, input_tensor=module.preprocess_input(resized), name=name
@@ -206,7 +216,8 @@ def _clone(model, shrunk=1):
             config["filters"] //= shrunk
         return type(layer).from_config(config)
 
-    return keras.models.clone_model(model, clone_function=copy)
+    single = keras.Model(model.inputs[0], model.output, name=model.name)  # one input, not a list of one
+    return keras.models.clone_model(single, clone_function=copy)
 
 
 def _stable_names(model):
@@ -255,7 +266,7 @@ def _of_file(name, size, path, until):
         model = build(name, size, SHRUNK)
     wanted = [layer for layer in model.layers if layer.weights]
     if until:
-        blocks = _blocks(name, model)
+        blocks = blocks_of(name, model)
         check_block(blocks, until, name)
         order = [layer.name for layer in model.layers]
         wanted = [layer for layer in wanted if order.index(layer.name) <= order.index(blocks[until])]
@@ -317,7 +328,7 @@ def _compare(name, wanted, found, path, exactly):
         raise CourseError(f"{path} does not fit {name}: it has weights for {extra[0]!r}, a layer that the network lacks.")
 
 
-def _blocks(name, model):
+def blocks_of(name, model):
     layers = [layer.name for layer in model.layers]
     patterns = {
         "VGG": r"(block\d)_pool",

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from tlcourse import CourseError, datasets, progress, strategies, surgery
+from tlcourse import CourseError, datasets, features, progress, surgery
 from tlcourse.quiet import keras
 
 
@@ -56,7 +56,7 @@ def accuracy(model, x, y):
     any other classifier's `predict` gives the labels.
     """
     if isinstance(model, keras.Model):
-        said = strategies.predict(model, x)
+        said = features.predict(model, x)
         predicted = said[:, 0] > 0.5 if said.shape[1] == 1 else said.argmax(axis=1)
     else:
         predicted = model.predict(x)

@@ -145,6 +145,57 @@ def curves(history, title=None):
     return axes
 
 
+def filters(kernels, title=None, columns=16):
+    """Convolution filters as small colour pictures: kernels float (height, width, 3, n), channels in the order R, G, B.
+
+    Each is stretched to its own range, so that brightness says nothing about its size: a weight of 0
+    is middle grey, and the largest weight of a filter is fully bright or fully dark.
+    """
+    height, width, _, n = kernels.shape
+    rows = -(-n // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(0.62 * columns, 0.64 * rows + 0.3), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, kernel in zip(axes.flat, np.moveaxis(kernels, -1, 0)):
+        axis.imshow(0.5 + 0.5 * kernel / (np.abs(kernel).max() or 1))
+    figure.subplots_adjust(wspace=0.1, hspace=0.1)
+    if title:
+        figure.suptitle(title, fontsize=10, va="bottom", y=0.92)
+    largest = np.abs(kernels).max(axis=(0, 1, 2))
+    figure.set_label(
+        f"{title or 'Filters'}: {n} filters of {height}×{width} in colour, largest weights from "
+        f"{largest.min():.2g} to {largest.max():.2g}."
+    )
+    return axes
+
+
+def activations(picture, maps, channels=8, title=None):
+    """A picture beside what some channels answer to it, one row a block.
+
+    picture: uint8 (h, w, 3). maps: {block: float (h', w', c)}. Shown are the `channels` with
+    the largest means, in that order, each from black (0) to white (its largest value).
+    """
+    figure, axes = plt.subplots(
+        len(maps), channels + 1, figsize=(0.95 * (channels + 1), 1.0 * len(maps) + 0.3), squeeze=False
+    )
+    said = []
+    for row, (block, values) in zip(axes, maps.items()):
+        for axis in row:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        row[0].imshow(picture)
+        height, width, n = values.shape
+        row[0].set_ylabel(f"{block}\n{height}×{width}×{n}", rotation=0, ha="right", va="center", fontsize=9)
+        for axis, channel in zip(row[1:], np.argsort(-values.mean(axis=(0, 1)))):
+            axis.imshow(values[..., channel], cmap="gray", vmin=0)
+        said.append(f"{block} {n} maps of {height}×{width}, {np.mean(values <= 0):.0%} of the values are 0 or less")
+    figure.subplots_adjust(wspace=0.06, hspace=0.08)
+    if title:
+        figure.suptitle(title, fontsize=10, va="bottom", y=0.92)
+    figure.set_label(_sentence(title or "Activations", "; ".join(said)))
+    return axes
+
+
 def _fractions(axis, side, label):
     getattr(axis, f"set_{side}label")(label)
     getattr(axis, f"{side}axis").set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -6,10 +6,16 @@ probability a class, or a scikit-learn classifier that gives labels. The
 functions here make such functions; a lesson may as well write its own.
 """
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from tlcourse import surgery
+from tlcourse import CourseError, backbones, features, surgery
 from tlcourse.quiet import keras, tf
 
 
@@ -29,11 +35,13 @@ def scratch(build, epochs, batch_size=32, learning_rate=1e-3):
     `build()` returns an uncompiled Keras model that takes the pictures as they are
     (uint8, 0-255) and ends in a softmax. Adam, cross-entropy, a fixed number of epochs.
     """
-    fit = _fitter(build, epochs, batch_size, learning_rate)
+    fit = _fitter(build, epochs, batch_size, lambda _: keras.optimizers.Adam(learning_rate))
 
     def train(split, seed):
         keras.utils.set_random_seed(seed)
-        return fit(build(), split.x_train, split.y_train, seed)
+        model = build()
+        fit(model, [split.x_train], split.y_train, seed)
+        return model
 
     return train
 
@@ -61,45 +69,182 @@ def transfer(source, at, head, epochs, *, copied=True, frozen=True, batch_size=3
     def build():
         return join(surgery.cut(source, at, copied), build_head())
 
-    fit = _fitter(build_head if frozen else build, epochs, batch_size, learning_rate)
+    fit = _fitter(build_head if frozen else build, epochs, batch_size, lambda _: keras.optimizers.Adam(learning_rate))
 
     def train(split, seed):
         keras.utils.set_random_seed(seed)
         if not frozen:
-            return fit(build(), split.x_train, split.y_train, seed)
+            model = build()
+            fit(model, [split.x_train], split.y_train, seed)
+            return model
         base, top = surgery.cut(source, at, copied), build_head()
         base.trainable = False
-        return join(base, fit(top, predict(base, split.x_train), split.y_train, seed))
+        fit(top, [features.predict(base, split.x_train)], split.y_train, seed)
+        return join(base, top)
 
     return train
 
 
-def predict(model, x, batch_size=500):
-    """What the model says of each picture: float32 (n, ...), without tracing a new graph.
+@dataclass(frozen=True, eq=False)
+class OnBackbone:
+    """A classifier that was trained on the activations of a frozen part of a Backbone.
 
-    `keras.Model.predict` compiles first, which costs more than it gains on a few
-    thousand pictures.
+    at: the block where that part ends; None: there is none, and `top` takes pictures.
+    top: a scikit-learn classifier on pooled features, or a Keras model on activations.
+    history: losses and accuracies by epoch, where there were validation pictures.
+    parameters: how many were trained.
     """
-    parts = [model(x[i : i + batch_size], training=False) for i in range(0, len(x), batch_size)]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+
+    backbone: backbones.Backbone
+    at: str | None
+    top: Any
+    parameters: int
+    history: dict = field(default_factory=dict)
+
+    def predict(self, x):
+        """The labels, int (n,), of RGB pictures x (n, h, w, 3), 0-255."""
+        if not isinstance(self.top, keras.Model):
+            return self.top.predict(features.extract(self.backbone, x, self.at))
+        inputs = features.extract(self.backbone, x, self.at, pool=False) if self.at else x
+        return features.predict(self.top, inputs).argmax(axis=1)
+
+    def joined(self):
+        """Backbone and head as one Keras model, pictures -> probabilities, with its own weights. Keras tops only."""
+        base = surgery.cut(self.backbone, self.at) if self.at else None
+        if base:
+            base.trainable = False
+        return keras.Sequential([keras.Input((None, None, 3)), *filter(None, [base, self.top])])
 
 
-def _fitter(build, epochs, batch_size, learning_rate):
+def linear_probe(backbone, at=None, c=0.01):
+    """Logistic regression on the pooled features of a frozen Backbone, from its block `at` (default: the last).
+
+    Features are standardised; c is the inverse strength of the L2 penalty, as in scikit-learn.
+    """
+
+    def train(split, seed):
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
+        classifier.fit(features.extract(backbone, split.x_train, at), split.y_train)
+        weights = classifier[-1]
+        return OnBackbone(backbone, at, classifier, weights.coef_.size + weights.intercept_.size)
+
+    return train
+
+
+def fine_tune(
+    backbone, head, block, epochs, *, copied=True, probe_epochs=0, learning_rate=1e-3, rates=None,
+    augment=None, views=4, patience=None, batch_size=32, batch_norm=False, optimizer=keras.optimizers.Adam,
+):  # fmt: skip
+    """A Backbone under a new head, trained from one block on; what lies below is frozen and run once.
+
+    head: `head()` returns the new layers, an unbuilt `keras.Sequential` that takes the backbone's output
+        (n, h, w, c) and ends in a softmax over the classes.
+    block: the first block that is trained; None trains the head alone, the first one everything.
+    copied=False starts from random weights (with the first block: from scratch).
+    probe_epochs: train the head alone so long before, at 1e-3 (LP-FT; Kumar et al., 2022).
+    learning_rate: of the head and the open blocks; rates: {block: factor} slows some of them down or speeds
+        them up. optimizer: `optimizer(learning_rate)` returns one.
+    augment: `augment()` returns a `keras.Sequential` of random layers for pictures 0-255. `views` augmented versions
+        of every training picture are made once, and the epochs take turns in using them; validation pictures stay as they are.
+    patience: stop after so many epochs without a better validation loss, and keep the best weights. It needs a
+        split with validation pictures.
+    batch_norm: train BatchNormalization in the open blocks too; otherwise it stays in inference mode.
+    """
+    if block is not None:
+        backbones.check_block(backbone.blocks, block, backbone.name)
+    last = list(backbone.blocks)[-1]
+
+    def parts(source):
+        top = _built(head, source)  # first, so that a seed gives every strategy the same head
+        if block is None:
+            return last, keras.Sequential([keras.Input(source.model.output.shape[1:]), top])
+        below, upper = surgery.split(source, block)
+        if batch_norm:
+            for layer in upper.layers:
+                layer.trainable = True
+        return below, keras.Sequential([keras.Input(upper.input_shape[1:]), upper, top])
+
+    def prepare(top):
+        made = optimizer(learning_rate)
+        return _with_rates(made, top, rates or {}, surgery.block_of(backbone)) if rates else made
+
+    fit = _fitter(lambda: parts(backbone)[1], epochs, batch_size, prepare, patience)
+    fit_head = _fitter(lambda: _built(head, backbone), probe_epochs, batch_size, lambda _: keras.optimizers.Adam(1e-3))
+
+    def train(split, seed):
+        if patience and not len(split.x_val):
+            raise CourseError("patience needs validation pictures: make the split, or call compare, with validation=0.2.")
+        keras.utils.set_random_seed(seed)
+        source = backbone if copied else backbones.untrained(backbone, seed)
+        below, top = parts(source)
+
+        def inputs(x):
+            return features.extract(source, x, below, pool=False) if below else x
+
+        if probe_epochs:
+            fit_head(top.layers[-1], [features.extract(source, split.x_train, pool=False)], split.y_train, seed)
+        seen = [inputs(x) for x in _views(split.x_train, augment, views)]
+        validation = (inputs(split.x_val), split.y_val) if patience else None
+        history = fit(top, seen, split.y_train, seed, validation)
+        return OnBackbone(source, below, top, surgery.trainable_parameters(top), history)
+
+    return train
+
+
+def _built(head, backbone):
+    model = head()
+    model.build((None, *backbone.model.output.shape[1:]))
+    return model
+
+
+def _views(x, augment, views):
+    """`views` augmented versions of pictures uint8 (n, h, w, c); x alone without augmentation."""
+    if augment is None:
+        return [x]
+    layers = augment()
+    made = []
+    for _ in range(views):
+        parts = [layers(x[i : i + 500].astype("float32"), training=True) for i in range(0, len(x), 500)]
+        values = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+        made.append(np.clip(np.rint(values), 0, 255).astype("uint8"))
+    return made
+
+
+def _with_rates(optimizer, model, rates, block_of):
+    """The optimizer with the learning rate of each block's weights multiplied by the block's factor."""
+    unknown = set(rates) - set(block_of.values())
+    if unknown:
+        blocks = ", ".join(dict.fromkeys(block_of.values()))
+        raise CourseError(f"rates names {unknown.pop()!r}, which is no block: choose from {blocks}.")
+    upper = model.layers[0]
+    factors = {
+        id(weight.value): rates.get(block_of.get(layer.name), 1.0) for layer in upper.layers for weight in layer.weights
+    }
+
+    class WithRates(type(optimizer)):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate * factors.get(id(variable), 1.0))
+
+    return WithRates.from_config(optimizer.get_config())
+
+
+def _fitter(build, epochs, batch_size, optimizer, patience=None):
     """A function that trains a model made by `build`, and compiles only the first time.
 
     Compiling and tracing take longer than a short training, so that all the seeds
     are trained in one compiled network: the start weights go in and the trained
-    ones come out.
+    ones come out. optimizer: `optimizer(model)` makes one.
     """
     kept = {}
 
-    def fit(model, x, y, seed):
+    def fit(model, views, y, seed, validation=None):
         if not kept:
             trainer = build()
             trainer.compile(
-                keras.optimizers.Adam(learning_rate),
+                optimizer(trainer),
                 "sparse_categorical_crossentropy",
-                steps_per_execution=16,  # the same steps, with less Python between them
+                metrics=["accuracy"] if patience else None,
+                steps_per_execution=1 if patience else 16,  # the same steps, with less Python between them
             )
             trainer.optimizer.build(trainer.trainable_variables)
             kept["trainer"] = trainer
@@ -107,18 +252,32 @@ def _fitter(build, epochs, batch_size, learning_rate):
         trainer = kept["trainer"]
         _copy(model.variables, trainer.variables)
         _copy(kept["optimizer"], trainer.optimizer.variables)
-        trainer.fit(_epochs(x, y, epochs, batch_size, seed), shuffle=False, verbose=0)
+        stream, options = _epochs(views, y, epochs, batch_size, seed), {}
+        if patience:
+            best = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+            options = {
+                "epochs": epochs,
+                "steps_per_epoch": -(-len(y) // batch_size),
+                "validation_data": validation,
+                "validation_batch_size": 500,
+                "callbacks": [best],
+            }
+        history = trainer.fit(stream, shuffle=False, verbose=0, **options).history
         _copy(trainer.variables, model.variables)
-        return model
+        return history if patience else {}
 
     return fit
 
 
-def _epochs(x, y, epochs, batch_size, seed):
+def _epochs(views, y, epochs, batch_size, seed):
     """All epochs as one stream of batches, shuffled anew in each: Keras would open a stream an
-    epoch, which takes longer than a small epoch itself."""
-    pairs = tf.data.Dataset.from_tensor_slices((x, y))
-    return pairs.shuffle(len(x), seed=seed).batch(batch_size).repeat(epochs)
+    epoch, which takes longer than a small epoch itself. Epochs use the views of the pictures in turn."""
+    stream = None
+    for view in views[:epochs]:
+        pairs = tf.data.Dataset.from_tensor_slices((view, y)).shuffle(len(y), seed=seed).batch(batch_size)
+        stream = stream.concatenate(pairs) if stream else pairs
+    steps = -(-len(y) // batch_size)
+    return stream.repeat().take(epochs * steps)
 
 
 def _copy(values, variables):

@@ -1,52 +1,129 @@
-"""Cutting networks, joining heads to them, and seeing what is trainable."""
+"""Cutting networks, joining heads to them, and seeing and changing what is trainable."""
 
 import pandas as pd
 
-from tlcourse import CourseError
+from tlcourse import CourseError, backbones
 from tlcourse.quiet import keras
 
 
 def cut(model, at, copied=True):
-    """A new network: `model` from its input up to and including the layer named `at`.
+    """A new network: `model` from its input up to and including `at`.
 
+    model: a Keras model, `at` the name of a layer; or a Backbone, `at` the name of a block.
     Its weights are copies of the model's or, with copied=False, newly drawn ones (the
     control "random features"); training it never changes `model`. All of it is trainable,
-    whatever is frozen in `model`. Raises CourseError for an unknown layer, listing the layers.
+    whatever is frozen in `model`. Raises CourseError for an unknown layer or block, listing them.
     """
+    if isinstance(model, backbones.Backbone):
+        backbones.check_block(model.blocks, at, model.name)
+        model, at = model.model, model.blocks[at]
     names = [layer.name for layer in model.layers]
     if at not in names:
         raise CourseError(f"{model.name} has no layer {at!r}: choose one of {', '.join(names)}.")
-    lower = keras.Model(model.inputs[0], model.get_layer(at).output, name="base")
-    base = keras.models.clone_model(lower)
-    for layer in base.layers:  # a clone's own switch does not reach layers that were cloned frozen
-        layer.trainable = True
-    if copied:
-        base.set_weights(lower.get_weights())
-    return base
+    return _copy(keras.Model(model.inputs[0], model.get_layer(at).output, name="base"), copied)
 
 
-def report(model):
-    """What a model is made of: a table with layer, type, output shape, parameters, trainable.
+def split(backbone, block):
+    """A Backbone in two: (the name of the block below `block`, a network from `block` on).
 
-    "trainable" counts the parameters that training would change now; nested models
-    are listed by their own layers, as "outer/inner".
+    The network takes that block's activations, or pictures where `block` is the first and the name None. It
+    is a copy, all of it trainable but for BatchNormalization. Raises CourseError for
+    an unknown block, listing the blocks.
     """
+    backbones.check_block(backbone.blocks, block, backbone.name)
+    model, names = backbone.model, list(backbone.blocks)
+    below = names[names.index(block) - 1] if block != names[0] else None
+    start = model.get_layer(backbone.blocks[below]).output if below else model.inputs[0]
+    upper = _copy(keras.Model(start, model.output, name="upper"))
+    freeze_batch_norm(upper)
+    return below, upper
+
+
+def unfreeze_from(backbone, block, batch_norm=False):
+    """Freeze a Backbone but for `block` and the blocks above it; block=None freezes all of it.
+
+    It works in place, also where the backbone is nested in other models, which must be compiled
+    afterwards. BatchNormalization stays frozen, and so in inference mode, in the
+    open blocks too: its moving statistics do not move, its scale and shift are not trained;
+    batch_norm=True opens it. Raises CourseError for an unknown block, listing the blocks.
+    """
+    if block is not None:
+        backbones.check_block(backbone.blocks, block, backbone.name)
+    backbone.model.trainable = True
+    of, order = block_of(backbone), list(backbone.blocks)
+    for layer in backbone.model.layers:
+        layer.trainable = block is not None and order.index(of[layer.name]) >= order.index(block)
+    if not batch_norm:
+        freeze_batch_norm(backbone.model)
+
+
+def freeze_batch_norm(model):
+    """Freeze a model's BatchNormalization layers, nested ones too: they stay in inference mode when it trains."""
+    for _, layer in _leaves(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def report(model, backbone=None):
+    """What a model is made of, as a table: layer, block, type, output, parameters, trainable, batch_norm.
+
+    model: a Keras model, or a Backbone. backbone: the one that `model` contains, if it does; it names
+    the blocks. "trainable" counts the parameters that training would change now; "batch_norm" is the
+    mode ("inference" or "training") that a BatchNormalization would have then; nested
+    models are listed by their own layers, as "outer/inner".
+    """
+    if isinstance(model, backbones.Backbone):
+        model, backbone = model.model, model
+    blocks, inside = (block_of(backbone), backbone.model.layers) if backbone else ({}, [])
     rows = [
         {
             "layer": name,
+            "block": blocks[layer.name] if layer in inside else "",
             "type": type(layer).__name__,
             "output": " × ".join(str(size) for size in layer.output.shape[1:]),
             "parameters": layer.count_params(),
             "trainable": _count(layer.trainable_weights),
+            "batch_norm": _mode(layer),
         }
         for name, layer in _leaves(model)
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if backbone else table.drop(columns="block")
 
 
 def trainable_parameters(model):
-    """How many parameters training would change; 0 for what is not a Keras model."""
-    return _count(getattr(model, "trainable_weights", []))
+    """How many parameters training would change, or changed; 0 for a classifier that does not say."""
+    counted = getattr(model, "parameters", None)
+    return _count(getattr(model, "trainable_weights", [])) if counted is None else counted
+
+
+def _copy(model, copied=True):
+    made = keras.models.clone_model(model)
+    for layer in made.layers:  # a clone's own switch does not reach layers that were cloned frozen
+        layer.trainable = True
+    if copied:
+        for layer in model.layers:  # by name, for a clone may list its layers in another order
+            if layer.weights:
+                made.get_layer(layer.name).set_weights(layer.get_weights())
+    return made
+
+
+def block_of(backbone):
+    """{layer: its block} of a Backbone. Blocks end where it narrows to one layer, so the order in depth decides."""
+    ends, found = {layer: block for block, layer in backbone.blocks.items()}, {}
+    waiting = []
+    for layer in backbone.model.layers:
+        waiting.append(layer.name)
+        if layer.name in ends:
+            found |= dict.fromkeys(waiting, ends[layer.name])
+            waiting = []
+    return found | dict.fromkeys(waiting, list(backbone.blocks)[-1])
+
+
+def _mode(layer):
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return ""
+    return "training" if layer.trainable else "inference"
 
 
 def _count(weights):

@@ -76,7 +76,7 @@ class Network(nn.Module):
             x = pictures / 127.5 - 1
         values = {}
         for layer in self.model.layers:
-            if isinstance(layer, keras.layers.InputLayer | keras.layers.Resizing):
+            if isinstance(layer, keras.layers.InputLayer):
                 continue
             inputs = layer.input if isinstance(layer.input, list) else [layer.input]
             values[id(layer.output)] = self._run(layer, [values.get(id(tensor), x) for tensor in inputs])
