@@ -300,7 +300,7 @@ def finish(name, network, log, data, folder):
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     _write_card(path, facts)
-    backbone = backbones.load(name, path)
+    backbone = backbones.load(name, path, size=size)
     for target in ("cifar10", "mnist"):
         try:
             facts[f"probe_{target}_1000"] = probe(backbone, datasets.load(target, "full"))
