@@ -139,15 +139,15 @@ def test_only_lab_takes_unknown_arguments(capsys):
 
 @pytest.fixture
 def downloads(monkeypatch, tmp_path):
-    """A stand-in with two files: one that arrives and one that does not."""
+    """A stand-in with two files for the lessons, one that arrives and one that does not, and a third that they do not need."""
 
     def fetch(name, to=None):
-        if name != "mnist":
+        if name == "cifar10":
             raise CourseError(f"No network for {name}.")
-        return (to or tmp_path) / "mnist.npz"
+        return (to or tmp_path) / f"{name}.npz"
 
-    names = ("cifar10", "mnist")
-    fake = types.SimpleNamespace(NAMES=names, DATASETS=names, fetch=fetch)
+    names = ("cifar10", "mnist", "cifar100")
+    fake = types.SimpleNamespace(NAMES=names, LESSONS=names[:2], DATASETS=names, fetch=fetch)
     fake.find = lambda name: tmp_path if name == "mnist" else None
     monkeypatch.setitem(sys.modules, "tlcourse.downloads", fake)
     monkeypatch.setattr(sys.modules["tlcourse"], "downloads", fake, raising=False)
@@ -161,6 +161,11 @@ def test_fetch_goes_on_after_a_name_that_fails(downloads, capsys, tmp_path):
     assert err == "No network for cifar10.\n"
     assert cli.main(["fetch", "mnist", "--to", "here"]) == 0
     assert capsys.readouterr().out.split() == ["mnist", os.path.join("here", "mnist.npz")]
+
+
+def test_fetch_brings_what_only_the_pretraining_needs_when_it_is_named(downloads, capsys, tmp_path):
+    assert cli.main(["fetch", "cifar100"]) == 0
+    assert capsys.readouterr().out.split() == ["cifar100", str(tmp_path / "cifar100.npz")]
 
 
 @pytest.fixture
@@ -191,7 +196,8 @@ def test_a_missing_home_stops_the_full_profile_only(machine, capsys, monkeypatch
 def test_doctor_says_what_the_full_profile_lacks(machine, capsys, monkeypatch):
     monkeypatch.setenv("TLCOURSE_PROFILE", "full")
     assert cli.main(["doctor"]) == 1
-    assert "lacks cifar10: get it with `tlcourse fetch cifar10`" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "lacks cifar10: get it with `tlcourse fetch cifar10`" in out and "cifar100" not in out
 
 
 def test_doctor_names_a_library_that_cannot_be_imported(machine, capsys, monkeypatch):

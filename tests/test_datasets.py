@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
-from tlcourse import CourseError, datasets, downloads, storage
+from tlcourse import CourseError, datasets, downloads, drawings, storage
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_full_cache_does_not_stop_the_sample_profile(cache, monkeypatch, capsy
 
 @pytest.mark.parametrize("name", ["cifar", "", "MNIST"])
 def test_an_unknown_name_lists_the_valid_ones(name):
-    with pytest.raises(CourseError, match="mnist, cifar10, smiles, drawn10, drawn_smiles"):
+    with pytest.raises(CourseError, match="mnist, cifar10, cifar100, smiles, drawn10, drawn_smiles"):
         datasets.load(name)
     with pytest.raises(CourseError, match="sample, full"):
         datasets.load("mnist", profile="big")
@@ -62,6 +62,19 @@ def test_a_shared_folder_is_read_as_it_is(home, small_cifar):
     data = datasets.load("cifar10")
     assert data.name == "cifar10" and data.y_train.shape == (50,)
     assert (data.x_test == small_cifar["x_test"]).all()
+
+
+def test_cifar100_is_for_pretraining_in_the_full_profile_only(home, small_cifar):
+    with pytest.raises(CourseError, match="cifar100 has no stand-in in the sample profile: load it with profile='full'"):
+        datasets.load("cifar100", "sample")
+    np.savez(home / "cifar100.npz", **{**small_cifar, "y_test": np.arange(80, 100)})
+    data = datasets.load("cifar100")
+    assert data.name == "cifar100" and len(data.classes) == 100 and data.y_test.max() == 99
+    assert list(data.classes) == sorted(set(data.classes)) and data.classes[0] == "apple" and data.classes[99] == "worm"
+    assert not set(data.classes) & set(drawings.OBJECTS)  # a target of the minis has no class of their source
+    np.savez(home / "cifar100.npz", **{**small_cifar, "y_test": np.full(20, 100)})
+    with pytest.raises(CourseError, match="(?s)cifar100.npz is damaged.*0 to 99.*tlcourse fetch cifar100"):
+        datasets.load("cifar100")
 
 
 def test_a_file_missing_at_home_is_never_fetched(home, monkeypatch):

@@ -3,6 +3,9 @@
 import hashlib
 import http.server
 import io
+import os
+import pickle
+import tarfile
 import threading
 import zipfile
 
@@ -129,6 +132,61 @@ def test_smiles_become_an_npz(server, monkeypatch, cache):
     with np.load(downloads.fetch("smiles")) as file:
         assert file["x_train"].shape == (8, 64, 64) and file["x_train"].dtype == np.uint8
         assert sorted(file["y_train"]) == [0] * 5 + [1] * 3
+
+
+def batch(n):
+    """A batch of CIFAR-100 as its authors pickled it."""
+    rng = np.random.RandomState(n)
+    content = {b"data": rng.randint(0, 256, (n, 3072)).astype("uint8"), b"fine_labels": list(range(n))}
+    return content, pickle.dumps(content, protocol=3)
+
+
+def test_what_is_downloaded_of_cifar100_is_what_keras_reads(server, monkeypatch, cache, tmp_path):
+    import keras.src.datasets.cifar100 as theirs
+
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as file:
+        for name, n in (("train", 50), ("test", 20)):
+            member = tarfile.TarInfo(f"cifar-100-python/{name}")
+            member.size = len(batch(n)[1])
+            file.addfile(member, io.BytesIO(batch(n)[1]))
+    server.state["files"]["cifar-100-python.tar.gz"] = archive.getvalue()
+    checksum = hashlib.sha256(archive.getvalue()).hexdigest()
+    address = f"http://127.0.0.1:{server.server_port}/cifar-100-python.tar.gz"
+    published = downloads.ADDRESSES["cifar100"]
+    monkeypatch.setitem(downloads.ADDRESSES, "cifar100", (address, checksum))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))  # read once, when Keras is imported
+    get_file = theirs.get_file
+
+    def without_network(fname, origin, extract, file_hash):
+        assert (origin, file_hash) == published
+        return get_file(fname, "http://127.0.0.1:9/nothing", extract=extract, file_hash=checksum)
+
+    monkeypatch.setattr(theirs, "get_file", without_network)
+    with np.load(downloads.fetch("cifar100")) as file:
+        assert file["x_train"].shape == (50, 32, 32, 3) and file["x_train"].dtype == np.uint8
+        assert list(file["y_test"]) == list(range(20))
+        wanted = batch(20)[0][b"data"].reshape(20, 3, 32, 32).transpose(0, 2, 3, 1)
+        assert np.array_equal(file["x_test"], wanted)
+    assert server.state["sent"] == len(archive.getvalue())
+
+
+def test_weights_are_found_at_home_or_where_keras_keeps_them(weights, tmp_path, monkeypatch, cache):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    assert downloads.find("VGG16") is None
+    kept = tmp_path / "keras" / "models" / "vgg16_notop.h5"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(BODY)
+    assert downloads.find("VGG16") == kept and downloads.sound("VGG16", kept)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("TLCOURSE_HOME", str(tmp_path / "home"))
+    assert downloads.find("VGG16") is None
+    assert downloads.fetch("VGG16", os.environ["TLCOURSE_HOME"]) == downloads.find("VGG16")
+
+
+def test_the_lessons_need_everything_but_the_source_of_the_minis():
+    assert set(downloads.NAMES) - set(downloads.LESSONS) == {"cifar100"}
 
 
 def test_an_unknown_name_lists_the_valid_ones(cache):

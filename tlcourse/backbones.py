@@ -88,12 +88,11 @@ def load(name, weights="default", *, size=None, until=None, target=None):
     if weights == "mini" and name not in MINIS:
         raise CourseError(f"{name} has no mini: choose one of {', '.join(MINIS)}, or weights='imagenet'.")
     kind = "none" if weights is None else str(weights)
-    size = size or _FAMILIES[name][1 if kind == "mini" else 2]
     if kind == "imagenet":
-        model = _of_keras(name, size)
+        model = _of_keras(name, size or _FAMILIES[name][2])
         card = {"source": "ImageNet (ILSVRC-2012, 1,000 classes), from keras.applications.", "trained_on": "imagenet"}
     elif kind == "none":
-        model, card = build(name, size), {"source": "Random weights.", "trained_on": None}
+        model, card = build(name, size or _FAMILIES[name][2]), {"source": "Random weights.", "trained_on": None}
     else:
         path = SHIPPED / f"{name}_mini.h5" if kind == "mini" else Path(kind).expanduser()
         model, card = _of_file(name, size, path, until)
@@ -102,7 +101,7 @@ def load(name, weights="default", *, size=None, until=None, target=None):
         check_block(blocks, until, name)
         model = keras.Model(model.inputs[0], model.get_layer(blocks[until]).output, name=name)
         blocks = dict(list(blocks.items())[: list(blocks).index(until) + 1])
-    backbone = Backbone(name, model, size, blocks, kind, card["source"], card["trained_on"])
+    backbone = Backbone(name, model, _size(model), blocks, kind, card["source"], card["trained_on"])
     if target is not None:
         warn_if_seen(backbone, target)
     return backbone
@@ -128,6 +127,17 @@ def mini_size(name):
     return _FAMILIES[name][1]
 
 
+def weights_file(name):
+    """The path of the HDF5 file with the weights of that name in the profile in force, without the top.
+
+    Raises CourseError for an unknown name, and where the file is missing and cannot be fetched.
+    """
+    if settings.profile() == "sample":
+        card(name)
+        return SHIPPED / f"{name}_mini.h5"
+    return _imagenet_file(name)
+
+
 def card(name):
     """What is known of a mini, as a dict: its source, recipe, epochs, accuracies and checksum.
 
@@ -135,7 +145,7 @@ def card(name):
     """
     if name not in MINIS:
         raise CourseError(f"{name!r} has no mini: choose one of {', '.join(MINIS)}.")
-    return json.loads((SHIPPED / f"{name}_mini.json").read_text())
+    return _card(SHIPPED / f"{name}_mini.json")
 
 
 def warn_if_seen(backbone, data):
@@ -154,9 +164,14 @@ def check_pictures(x):
 
     That is an array (n, h, w, 3), RGB, 0-255, uint8 or float.
     """
-    x = np.asarray(x)
     wanted = "RGB pictures (n, height, width, 3) with values from 0 to 255 are expected"
-    if x.ndim == 3 and x.shape[-1] in (3, 4):
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise CourseError(f"{wanted}, and these have different sizes: resize them to one size.") from None
+    if not x.size:
+        raise CourseError(f"{wanted}, and this is an empty array {x.shape}: give at least one picture.")
+    if x.ndim == 3 and x.shape[-1] in (1, 3, 4):
         raise CourseError(f"{wanted}, and this is one picture {x.shape}: use x[None] for a batch of one.")
     if x.ndim == 3 or (x.ndim == 4 and x.shape[-1] == 1):
         how = "np.repeat(x, 3, axis=-1)" if x.ndim == 4 else "np.repeat(x[..., None], 3, axis=-1)"
@@ -169,17 +184,19 @@ def check_pictures(x):
         raise CourseError(f"{wanted}, and these have the channels first {x.shape}: use np.moveaxis(x, 1, -1).")
     if x.shape[-1] != 3:
         raise CourseError(f"{wanted}, and these have {x.shape[-1]} channels {x.shape}: choose three.")
-    if x.dtype == np.uint8 or not x.size:
+    if x.dtype == np.uint8:
         return
-    if not np.issubdtype(x.dtype, np.number) or not np.isfinite(x).all():
-        raise CourseError(f"{wanted}, and some values ({x.dtype}) are not finite numbers: repair them first.")
+    if x.dtype.kind not in "uif":
+        raise CourseError(f"{wanted}, and these are of type {x.dtype}: convert them to uint8.")
+    if not np.isfinite(x).all():
+        raise CourseError(f"{wanted}, and some values are not finite numbers: use np.nan_to_num(x) or repair them.")
     low, high = x.min(), x.max()
     if low < 0:
         raise CourseError(
             f"{wanted}, and these go from {low:.3g} to {high:.3g}: a backbone does its family's "
             "preprocessing itself, so give it the pictures as they were before."
         )
-    if high <= 1 and np.issubdtype(x.dtype, np.floating):
+    if 0 < high <= 1 and x.dtype.kind == "f":  # pictures that are black all over are what they should be
         raise CourseError(f"{wanted}, and these go from {low:.3g} to {high:.3g}: use x * 255.")
     if high > 255:
         raise CourseError(f"{wanted}, and these go up to {high:.3g}: scale them to 0-255.")
@@ -191,20 +208,22 @@ def check_block(blocks, block, name):
         raise CourseError(f"{name} has no block {block!r}: choose one of {', '.join(blocks)}.")
 
 
+def _size(model):
+    """The side that a backbone's model resizes pictures to, read off the tensor behind the resizing."""
+    return model.layers[1].input.shape[1]
+
+
 def _application(name, size, weights):
+    least = 75 if name == "InceptionV3" else 32
+    if not isinstance(size, (int, np.integer)) or size < least:
+        raise CourseError(f"{name} cannot see pictures at {size}×{size}: choose a whole number of at least {least} as size.")
     module = getattr(keras.applications, _FAMILIES[name][0])
     pictures = keras.Input((None, None, 3), name="pictures")
     # Not layers.Resizing: called without `training`, it puts every layer after it into training mode (Keras 3.15).
-    resized = keras.ops.image.resize(pictures, (size, size))
-    try:
-        return getattr(module, name)(
-            include_top=False, weights=weights, input_tensor=module.preprocess_input(resized), name=name
-        )
-    except ValueError as error:
-        if "Input size" not in str(error) and "negative dimension" not in str(error):
-            raise
-        least = 75 if name == "InceptionV3" else 32
-        raise CourseError(f"{name} cannot see pictures at {size}×{size}: choose a size of at least {least}.") from None
+    resized = keras.ops.image.resize(pictures, (int(size), int(size)))
+    return getattr(module, name)(
+        include_top=False, weights=weights, input_tensor=module.preprocess_input(resized), name=name
+    )
 
 
 def _clone(model, shrunk=1):
@@ -232,18 +251,31 @@ def _stable_names(model):
     return names
 
 
+def _imagenet_file(name):
+    """Where the weights of keras.applications are: fetched, if need be and if TLCOURSE_HOME is not set."""
+    path, home = downloads.find(name), settings.home()
+    if path is not None and downloads.sound(name, path):
+        return path
+    if home is None:
+        return downloads.fetch(name)
+    if path:
+        wrong = f"{path} is damaged (its checksum is wrong)"
+    else:
+        wrong = f"TLCOURSE_HOME has no {downloads.place(name).relative_to(home)}"
+    raise CourseError(
+        f"The weights of {name} are missing: {wrong}; put the file there, or run "
+        f"`tlcourse fetch {name} --to {home}` where there is a network."
+    )
+
+
 def _of_keras(name, size):
-    path = downloads.find(name)
-    if path is None and settings.home():
-        raise CourseError(
-            f"The weights of {name} are missing: TLCOURSE_HOME has no {downloads.place(name).relative_to(settings.home())}; put "
-            f"the file there, or run `tlcourse fetch {name} --to {settings.home()}` where there is a network."
-        )
-    path = path or downloads.fetch(name)
-    if not downloads.sound(name, path):
-        raise CourseError(f"{path} is damaged (its checksum is wrong): delete it and run `tlcourse fetch {name}`.")
-    original = _application(name, size, str(path))
-    model, names = _clone(original), _stable_names(original)
+    path, model = _imagenet_file(name), build(name, size)
+    try:
+        original = _application(name, size, str(path))
+    except Exception:  # what h5py and Keras raise depends on the damage; only files without a checksum come here
+        _compare(name, model.layers, _read(path, model), path, exactly=True)
+        raise CourseError(f"{path} does not fit {name}: delete it and run `tlcourse fetch {name}`.") from None
+    names = _stable_names(original)
     for layer in original.layers:
         model.get_layer(names[layer.name]).set_weights(layer.get_weights())
     return model
@@ -256,24 +288,35 @@ def _of_file(name, size, path, until):
     card_file = path.with_suffix(".json")
     card = {"source": f"Weights from {path.name}.", "trained_on": None}
     if card_file.is_file():
-        card = json.loads(card_file.read_text())
+        card = _card(card_file)
         if hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
             raise CourseError(f"{path} is not the file that {card_file.name} describes (its checksum is wrong): get it anew.")
-    model = build(name, size)
+    model = build(name, size or mini_size(name), SHRUNK)
     found = _read(path, model)
     first = next(layer for layer in model.layers if layer.weights)
-    if (kernels := found.get(first.name)) and kernels[0].shape[-1] == first.filters // SHRUNK:
-        model = build(name, size, SHRUNK)
-    wanted = [layer for layer in model.layers if layer.weights]
+    if first.name not in found or found[first.name][0].shape[-1:] != (first.filters,):
+        model = build(name, size or _FAMILIES[name][2])
+    wanted = model.layers
     if until:
         blocks = blocks_of(name, model)
         check_block(blocks, until, name)
-        order = [layer.name for layer in model.layers]
-        wanted = [layer for layer in wanted if order.index(layer.name) <= order.index(blocks[until])]
+        wanted = wanted[: wanted.index(model.get_layer(blocks[until])) + 1]
     _compare(name, wanted, found, path, exactly=not until)
     for layer in wanted:
-        layer.set_weights(found[layer.name])
+        layer.set_weights(found.get(layer.name, []))
     return model, card
+
+
+def _card(path):
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(card, dict) and {"source", "trained_on", "sha256"} <= set(card):
+            return card
+    except FileNotFoundError:
+        raise CourseError(f"There is no card {path}: install the course again.") from None
+    except (OSError, ValueError):
+        pass
+    raise CourseError(f"{path} is not the card of the weights beside it: get it anew, or move it away.")
 
 
 def _read(path, model):
@@ -283,17 +326,17 @@ def _read(path, model):
             if "layer_names" in file.attrs:
                 groups = {_text(name): file[name] for name in file.attrs["layer_names"]}
                 found = {
-                    name: [np.asarray(group[weight]) for weight in group.attrs["weight_names"]]
+                    name: [np.asarray(group[weight], "float32") for weight in group.attrs["weight_names"]]
                     for name, group in groups.items()
                 }
             else:
                 keys = _keras3_keys(model)
                 found = {
-                    keys.get(key, key): [np.asarray(group["vars"][str(i)]) for i in range(len(group["vars"]))]
+                    keys.get(key, key): [np.asarray(group["vars"][str(i)], "float32") for i in range(len(group["vars"]))]
                     for key, group in file["layers"].items()
                 }
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).strip("'\"").partition("(")[0].strip()
+    except Exception as error:  # a flipped byte can make h5py fail in many ways
+        reason = str(error).strip('"').partition("(")[0].strip() or type(error).__name__
         raise CourseError(f"{path} cannot be read as Keras weights ({reason}): it is damaged or another kind of file.") from None
     return {name: weights for name, weights in found.items() if weights}
 
@@ -312,18 +355,19 @@ def _keras3_keys(model):
     return keys
 
 
-def _compare(name, wanted, found, path, exactly):
-    for layer in wanted:
-        shapes = [tuple(weight.shape) for weight in layer.weights]
-        have = [weight.shape for weight in found.get(layer.name, [])]
-        if not have:
-            raise CourseError(f"{path} does not fit {name}: it has no weights for the layer {layer.name!r}.")
+def _compare(name, layers, found, path, exactly):
+    wanted = {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in layers if layer.weights}
+    for layer, shapes in wanted.items():
+        if layer not in found:
+            raise CourseError(f"{path} does not fit {name}: it has no weights for the layer {layer!r}.")
+        have = [weight.shape for weight in found[layer]]
         if have != shapes:
             raise CourseError(
-                f"{path} does not fit {name}: the layer {layer.name!r} has weights {have} there and "
-                f"{shapes} in the network."
+                f"{path} does not fit {name}: the layer {layer!r} has weights {have} there and {shapes} in the network."
             )
-    extra = [key for key in found if key not in {layer.name for layer in wanted}]
+        if not all(np.isfinite(weight).all() for weight in found[layer]):
+            raise CourseError(f"{path} is damaged: some weights of the layer {layer!r} are not finite numbers; get it anew.")
+    extra = [layer for layer in found if layer not in wanted]
     if exactly and extra:
         raise CourseError(f"{path} does not fit {name}: it has weights for {extra[0]!r}, a layer that the network lacks.")
 

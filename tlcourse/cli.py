@@ -91,7 +91,7 @@ def fetch(args):
     from tlcourse import downloads
 
     lines, failed = [], False
-    for name in args.name or downloads.NAMES:
+    for name in args.name or downloads.LESSONS:
         try:
             lines.append(f"{name:<12}  {downloads.fetch(name, args.to and Path(args.to))}")
         except CourseError as error:
@@ -143,7 +143,7 @@ def _parser():
     added.add_argument("--profile", metavar="|".join(settings.PROFILES), help="default: sample")
     added.add_argument("--out", metavar="DIR", default="tlcourse-run", help="default: %(default)s")
     added = command(fetch, "Download the full profile's files, once.")
-    added.add_argument("name", nargs="*", metavar="NAME", help="mnist, VGG16, ...; default: all")
+    added.add_argument("name", nargs="*", metavar="NAME", help="mnist, VGG16, ...; default: all that the lessons need")
     added.add_argument("--to", metavar="DIR", help="default: TLCOURSE_HOME, or the cache folder")
     command(doctor, "Show the set-up, and what is missing.")
     return parser
@@ -218,8 +218,8 @@ def _files():
         home = settings.home()
     except CourseError as error:  # the sample profile runs without it
         return {"TLCOURSE_HOME": error}, [str(error)] * (settings.profile() == "full")
-    found = [name for name in downloads.NAMES if downloads.find(name)]
-    missing = [name for name in downloads.NAMES if name not in found]
+    found = [name for name in downloads.LESSONS if downloads.find(name)]
+    missing = [name for name in downloads.LESSONS if name not in found]
     facts = {
         "TLCOURSE_HOME": home or "not set",
         "Full profile": f"here: {', '.join(found) or 'nothing'}; missing: {', '.join(missing) or 'nothing'}",

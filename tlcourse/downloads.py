@@ -51,6 +51,7 @@ ADDRESSES = {
 }
 DATASETS = ("mnist", "cifar10", "cifar100", "smiles")
 NAMES = tuple(ADDRESSES)
+LESSONS = tuple(name for name in NAMES if name != "cifar100")  # which only tools/pretrain.py reads
 
 
 def place(name, folder=None):
@@ -68,9 +69,14 @@ def place(name, folder=None):
 
 
 def find(name):
-    """The path of `name` where the course looks for it, or None if it is not there."""
-    path = place(name)
-    return path if path.is_file() else None
+    """The path of `name` where the course looks for it, or None if it is not there.
+
+    Without TLCOURSE_HOME, weights are also found where keras.applications keeps them.
+    """
+    places = [place(name)]
+    if name not in DATASETS and not settings.home():
+        places.append(_keras_home() / "models" / places[0].name)
+    return next((path for path in places if path.is_file()), None)
 
 
 def fetch(name, to=None):
@@ -81,8 +87,11 @@ def fetch(name, to=None):
     the network fails; what had arrived is kept and the next call goes on with it.
     """
     path = place(name, to)
-    if path.is_file() and sound(name, path):
-        return path
+    if path.is_file():
+        if sound(name, path):
+            return path
+        aside = storage.set_aside(path)
+        print(f"{path} is damaged; it is kept as {aside.name if aside else path.name} and fetched again.")
     _try_writing(path.parent)  # before minutes are spent on bytes that have no place
     if name not in DATASETS:
         return _download(name, path)
@@ -92,17 +101,14 @@ def fetch(name, to=None):
 
 
 def sound(name, path):
-    if name in DATASETS:
-        try:
-            storage.read_npz(path)
-            return True
-        except storage.Damaged:
-            pass
-    elif _checksum_ok(path, ADDRESSES[name][1]):
+    """Whether the file at `path` can be read as the data set, or has the checksum of the weights, of that name."""
+    if name not in DATASETS:
+        return _checksum_ok(path, ADDRESSES[name][1])
+    try:
+        storage.read_npz(path)
         return True
-    aside = storage.set_aside(path)
-    print(f"{path} is damaged; it is kept as {aside.name if aside else path.name} and fetched again.")
-    return False
+    except storage.Damaged:
+        return False
 
 
 def _try_writing(folder):
@@ -114,7 +120,7 @@ def _try_writing(folder):
 def _read_mnist():
     from tlcourse.quiet import keras
 
-    _download("mnist", _keras_datasets() / "mnist.npz")
+    _download("mnist", _keras_home() / "datasets" / "mnist.npz")
     return _as_arrays(keras.datasets.mnist.load_data())
 
 
@@ -122,14 +128,14 @@ def _read_cifar10():
     from tlcourse.quiet import keras
 
     # The name under which Keras's loader looks for the archive before it downloads.
-    _download("cifar10", _keras_datasets() / "cifar-10-batches-py-target_archive")
+    _download("cifar10", _keras_home() / "datasets" / "cifar-10-batches-py-target_archive")
     return _as_arrays(keras.datasets.cifar10.load_data())
 
 
 def _read_cifar100():
     from tlcourse.quiet import keras
 
-    _download("cifar100", _keras_datasets() / "cifar-100-python-target_archive")
+    _download("cifar100", _keras_home() / "datasets" / "cifar-100-python-target_archive")
     return _as_arrays(keras.datasets.cifar100.load_data())
 
 
@@ -158,9 +164,8 @@ def _as_arrays(splits):
     return {"x_train": x_train, "y_train": y_train.ravel(), "x_test": x_test, "y_test": y_test.ravel()}
 
 
-def _keras_datasets():
-    base = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(base) / "datasets"
+def _keras_home():
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
 def _filename(address):

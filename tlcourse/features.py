@@ -1,6 +1,8 @@
 """Pictures through a frozen network, once: what comes out is kept on disk and found by content."""
 
+import contextlib
 import hashlib
+import os
 
 import numpy as np
 
@@ -21,6 +23,7 @@ def extract(backbone, x, at=None, pool=True, label=None):
     Raises CourseError for pictures of another kind and for an unknown block.
     """
     backbones.check_pictures(x)
+    x = np.asarray(x)
     at = at or list(backbone.blocks)[-1]
     backbones.check_block(backbone.blocks, at, backbone.name)
     output = backbone.model.get_layer(backbone.blocks[at]).output
@@ -30,9 +33,10 @@ def extract(backbone, x, at=None, pool=True, label=None):
     path = settings.cache() / "features" / f"{_key(model, x, backbone, at, pool)}.npz"
     try:
         kept = storage.read_npz(path)["features"]
-        path.touch()
+        with contextlib.suppress(OSError):  # a shared cache may be read-only
+            os.utime(path)
         return kept
-    except (storage.Damaged, OSError):
+    except (storage.Damaged, KeyError):
         pass  # not there, or not whole: computed again
     found = predict(model, x, _batch_size(backbone.size), label)
     try:
@@ -69,10 +73,15 @@ def _key(model, x, backbone, at, pool):
 
 
 def _trim(folder):
-    files = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
-    excess = sum(path.stat().st_size for path in files) - LIMIT
-    for path in files[:-1]:  # never what was just written
+    files = []
+    for path in folder.glob("*.npz"):
+        with contextlib.suppress(OSError):  # another process may trim at the same time
+            files.append((path.stat().st_mtime, path.stat().st_size, path))
+    files.sort()
+    excess = sum(size for _, size, _ in files) - LIMIT
+    for _, size, path in files[:-1]:  # never what was just written
         if excess <= 0:
             return
-        excess -= path.stat().st_size
-        path.unlink(missing_ok=True)
+        excess -= size
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -70,17 +70,19 @@ def report(model, backbone=None):
     model: a Keras model, or a Backbone. backbone: the one that `model` contains, if it does; it names
     the blocks. "trainable" counts the parameters that training would change now; "batch_norm" is the
     mode ("inference" or "training") that a BatchNormalization would have then; nested
-    models are listed by their own layers, as "outer/inner".
+    models are listed by their own layers, as "outer/inner". Raises CourseError for a model that is not built.
     """
     if isinstance(model, backbones.Backbone):
         model, backbone = model.model, model
+    if not model.built:
+        raise CourseError(f"{model.name} has no weights yet: call it on some pictures, or give it a keras.Input, first.")
     blocks, inside = (block_of(backbone), backbone.model.layers) if backbone else ({}, [])
     rows = [
         {
             "layer": name,
             "block": blocks[layer.name] if layer in inside else "",
             "type": type(layer).__name__,
-            "output": " × ".join(str(size) for size in layer.output.shape[1:]),
+            "output": _output(layer),
             "parameters": layer.count_params(),
             "trainable": _count(layer.trainable_weights),
             "batch_norm": _mode(layer),
@@ -118,6 +120,15 @@ def block_of(backbone):
             found |= dict.fromkeys(waiting, ends[layer.name])
             waiting = []
     return found | dict.fromkeys(waiting, list(backbone.blocks)[-1])
+
+
+def _output(layer):
+    try:
+        outputs = layer.output
+    except AttributeError:  # called inside a model that is written as a class
+        return ""
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return ", ".join(" × ".join(str(size) for size in output.shape[1:]) for output in outputs)
 
 
 def _mode(layer):
