@@ -330,10 +330,13 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=backbones.SHIPPED, help="folder of the finished weights")
     args = parser.parse_args(argv)
     try:
-        data = datasets.load("cifar100", "full")
         for name in args.name:
             if name not in backbones.MINIS:
                 raise CourseError(f"{name} has no mini: choose from {', '.join(backbones.MINIS)}.")
+        if args.epochs < 1:
+            raise CourseError(f"--epochs is {args.epochs}: choose at least 1.")
+        data = datasets.load("cifar100", "full")
+        for name in args.name:
             work = args.work or settings.cache() / "pretraining"
             card = finish(name, *train(name, args.epochs, work, data), data, args.out)
             print(json.dumps({key: value for key, value in card.items() if key != "log"}, indent=1))
