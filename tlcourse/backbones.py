@@ -169,6 +169,8 @@ def check_pictures(x):
         x = np.asarray(x)
     except ValueError:
         raise CourseError(f"{wanted}, and these have different sizes: resize them to one size.") from None
+    if x.dtype == object:
+        raise CourseError(f"{wanted}, and these are {len(x) if x.ndim else 'no'} objects of their own: give one array of numbers.")
     if not x.size:
         raise CourseError(f"{wanted}, and this is an empty array {x.shape}: give at least one picture.")
     if x.ndim == 3 and x.shape[-1] in (1, 3, 4):
@@ -188,9 +190,9 @@ def check_pictures(x):
         return
     if x.dtype.kind not in "uif":
         raise CourseError(f"{wanted}, and these are of type {x.dtype}: convert them to uint8.")
-    if not np.isfinite(x).all():
-        raise CourseError(f"{wanted}, and some values are not finite numbers: use np.nan_to_num(x) or repair them.")
     low, high = x.min(), x.max()
+    if not np.isfinite([low, high]).all():
+        raise CourseError(f"{wanted}, and some values are not finite numbers: use np.nan_to_num(x) or repair them.")
     if low < 0:
         raise CourseError(
             f"{wanted}, and these go from {low:.3g} to {high:.3g}: a backbone does its family's "

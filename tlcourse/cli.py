@@ -102,11 +102,20 @@ def fetch(args):
     return int(failed)
 
 
+def clean(args):
+    """Delete the features in the cache."""
+    from tlcourse import features
+
+    print(f"{features.clear() / 1e6:,.0f} MB of features deleted; downloads and digits are still there.")
+    return 0
+
+
 def doctor(args):
     """Print what the course runs on, and in one sentence each what is in its way."""
     profile, problems = settings.profile(), []
     facts = {"Profile": profile}
-    facts |= _check(problems, _libraries) | _check(problems, _cache) | _check(problems, _files)
+    for look in (_libraries, _cache, _features, _files):
+        facts |= _check(problems, look)
     for name, value in facts.items():
         print(f"{name:<14}  {value}")
     print()
@@ -145,6 +154,7 @@ def _parser():
     added = command(fetch, "Download the full profile's files, once.")
     added.add_argument("name", nargs="*", metavar="NAME", help="mnist, VGG16, ...; default: all that the lessons need")
     added.add_argument("--to", metavar="DIR", help="default: TLCOURSE_HOME, or the cache folder")
+    command(clean, "Delete the features that were computed; what was downloaded stays.")
     command(doctor, "Show the set-up, and what is missing.")
     return parser
 
@@ -209,6 +219,13 @@ def _cache():
             f"The cache folder {folder} cannot be written ({error.strerror}): "
             "set TLCOURSE_CACHE to a folder that can."
         ]
+
+
+def _features():
+    from tlcourse import features
+
+    (count, size), limit = features.kept(), settings.cache_limit()
+    return {"Features": f"{count}, {size / 1e6:,.0f} of at most {limit / 1e6:,.0f} MB; `tlcourse clean` deletes them"}, []
 
 
 def _files():

@@ -1,8 +1,10 @@
 """Pictures and labels, in the sample profile or in the full one, by the same names."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from tlcourse import CourseError, downloads, drawings, settings, storage
 
@@ -26,7 +28,8 @@ NAMES = ("mnist", "cifar10", "cifar100", "smiles", "drawn10", "drawn_smiles")
 class Dataset:
     """Labelled pictures, split into training and test.
 
-    x_train, x_test: uint8 (n, h, w, c), 0-255; c is 3 (RGB) or 1 (grey).
+    x_train, x_test: uint8 (n, h, w, c), 0-255; c is 3 (RGB) or 1 (grey). What `features.extract`
+        makes of it has float32 features there, and can be sampled and trained on in the same way.
     y_train, y_test: int64 (n,), indices into `classes`.
     name, source: what the pictures are and where they come from.
     """
@@ -40,10 +43,10 @@ class Dataset:
     source: str
 
     def __repr__(self):
-        height, width, channels = self.x_train.shape[1:]
+        shape = "×".join(map(str, self.x_train.shape[1:]))
         return (
             f"{self.name}: {len(self.x_train):,} training and {len(self.x_test):,} test pictures, "
-            f"{height}×{width}×{channels}, {len(self.classes)} classes\n{self.source}"
+            f"{shape if self.x_train.ndim > 2 else shape + ' features'}, {len(self.classes)} classes\n{self.source}"
         )
 
 
@@ -58,6 +61,55 @@ class Split:
     y_train: np.ndarray
     x_val: np.ndarray
     y_val: np.ndarray
+
+
+class Folder:
+    """The pictures of a folder and its subfolders, read when they are asked for: `Folder(path, size)[i:j]`.
+
+    files: their Paths, in the order of their names. A slice is an array float32 (n, size, size, 3),
+    RGB, 0-255, each picture turned as its camera says and resized to size x size.
+    Raises CourseError for a folder that is missing or has no pictures, and for a file that is no picture.
+    """
+
+    dtype = np.dtype("float32")
+
+    def __init__(self, path, size=None):
+        self.path, self.size = Path(path).expanduser(), size
+        if not self.path.is_dir():
+            raise CourseError(f"{path} is not a folder of pictures: check the path.")
+        known = Image.registered_extensions()
+        found = (file for file in self.path.rglob("*") if file.suffix.lower() in known and file.is_file())
+        self.files = sorted(file for file in found if not file.name.startswith("."))
+        if not self.files:
+            raise CourseError(f"{path} has no pictures: put JPEG or PNG files there.")
+
+    def __len__(self):
+        return len(self.files)
+
+    @property
+    def shape(self):
+        return len(self.files), self.size, self.size, 3
+
+    def __getitem__(self, where):
+        return np.concatenate([self._read(file) for file in self.files[where]])
+
+    def digest(self, digest):
+        """Update a hash with the bytes of all files, whatever their names."""
+        for file in self.files:
+            data = file.read_bytes()
+            digest.update(len(data).to_bytes(8, "little") + data)
+
+    def _read(self, file):
+        from tlcourse.quiet import keras
+
+        try:
+            with Image.open(file) as image:
+                picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), "float32")[None]
+        except Exception as error:  # what Pillow raises depends on the damage
+            raise CourseError(f"{file} cannot be read as a picture ({error}): repair it or take it out.") from None
+        if picture.shape[1:3] == (self.size, self.size):
+            return picture
+        return keras.ops.convert_to_numpy(keras.ops.image.resize(picture, (self.size, self.size)))
 
 
 def load(name, profile=None):

@@ -3,6 +3,7 @@
 In a notebook one display is updated in place; in a terminal tqdm draws its bar.
 """
 
+import contextlib
 import html
 import sys
 import time
@@ -25,6 +26,43 @@ def track(steps, label):
         yield step
         left = (time.monotonic() - start) / done * (total - done)
         line(f"{label}: {done} of {total}, about {left:.0f} s left" if done < total else f"{label}: {total} done")
+
+
+@contextlib.contextmanager
+def counted(total, label, unit, done=0, show=True):
+    """Yield `advance(n)`, to be called when n more of `total` things are done, `done` of which were before.
+
+    After two seconds a line shows how many are done, how many a second, and the time left. What stays
+    of it in a notebook has no times, unless the work was broken off.
+    """
+    if not show or not _in_notebook():
+        bar = tqdm(total=total, initial=done, desc=label, unit=f" {unit}", delay=2, leave=False,
+                   disable=None if show else True)  # fmt: skip
+        with bar:
+            yield bar.update
+        return
+    state = {"done": done, "line": None, "next": time.monotonic() + 2}
+    start = time.monotonic()
+
+    def advance(n):
+        state["done"] += n
+        now = time.monotonic()
+        if now < state["next"]:
+            return
+        state["next"] = now + 0.3
+        state["line"] = state["line"] or _line()
+        rate = (state["done"] - done) / (now - start)
+        left = (total - state["done"]) / rate
+        state["line"](f"{label}: {state['done']:,} of {total:,} {unit}, {rate:,.0f} a second, about {left:.0f} s left")
+
+    try:
+        yield advance
+    except BaseException:
+        if state["line"]:
+            state["line"](f"{label}: stopped after {state['done']:,} of {total:,} {unit}; the same call goes on from there")
+        raise
+    if state["line"]:
+        state["line"](f"{label}: {total:,} {unit}")
 
 
 def epochs(label):

@@ -1,5 +1,6 @@
 """What the course runs on: profile, folders, seed, versions, device."""
 
+import functools
 import os
 import platform
 from importlib import metadata
@@ -70,6 +71,20 @@ def cache():
     return folder
 
 
+def cache_limit():
+    """Bytes that features may take in the cache: TLCOURSE_CACHE_GB in GB, by default 2.
+
+    Raises CourseError for anything but a number above 0.
+    """
+    value = os.environ.get("TLCOURSE_CACHE_GB") or "2"
+    try:
+        if float(value) > 0:
+            return int(float(value) * 1e9)
+    except (ValueError, OverflowError):
+        pass
+    raise CourseError(f"TLCOURSE_CACHE_GB is {value!r}: set it to a number of gigabytes above 0.")
+
+
 def data():
     """The folder of the full profile's files: TLCOURSE_HOME, else "data" in the cache."""
     return home() or cache() / "data"
@@ -102,6 +117,22 @@ def device():
         "threads": threads,
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+@functools.cache
+def fast_bfloat16():
+    """Whether this machine multiplies in bfloat16: a GPU from NVIDIA's Ampere on, or a CPU with AMX or AVX-512 BF16."""
+    from tlcourse.quiet import tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = (tf.config.experimental.get_device_details(gpu) for gpu in gpus)
+        return all(each.get("compute_capability", (0, 0)) >= (8, 0) for each in details)
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:  # not Linux
+        return False
+    return bool(flags & {"amx_bf16", "avx512_bf16"})
 
 
 def banner():

@@ -104,16 +104,13 @@ class OnBackbone:
     def predict(self, x):
         """The labels, int (n,), of RGB pictures x (n, h, w, 3), 0-255."""
         if not isinstance(self.top, keras.Model):
-            return self.top.predict(features.extract(self.backbone, x, self.at))
-        inputs = features.extract(self.backbone, x, self.at, pool=False) if self.at else x
+            return self.top.predict(features.extract(self.backbone, x, self.at, show=False))
+        inputs = _exact(self.backbone, x, self.at) if self.at else x
         return features.predict(self.top, inputs).argmax(axis=1)
 
     def joined(self):
-        """Backbone and head as one Keras model, pictures -> probabilities, with its own weights. Keras tops only."""
-        base = surgery.cut(self.backbone, self.at) if self.at else None
-        if base:
-            base.trainable = False
-        return keras.Sequential([keras.Input((None, None, 3)), *filter(None, [base, self.top])])
+        """Backbone and head as one Keras model, pictures -> probabilities; see `surgery.attach`."""
+        return surgery.attach(self.backbone, self.top, self.at) if self.at else self.top
 
 
 def linear_probe(backbone, at=None, c=0.01):
@@ -124,7 +121,7 @@ def linear_probe(backbone, at=None, c=0.01):
 
     def train(split, seed):
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
-        classifier.fit(features.extract(backbone, split.x_train, at), split.y_train)
+        classifier.fit(features.extract(backbone, split.x_train, at, show=False), split.y_train)
         weights = classifier[-1]
         return OnBackbone(backbone, at, classifier, weights.coef_.size + weights.intercept_.size)
 
@@ -179,16 +176,21 @@ def fine_tune(
         below, top = parts(source)
 
         def inputs(x):
-            return features.extract(source, x, below, pool=False) if below else x
+            return _exact(source, x, below) if below else x
 
         if probe_epochs:
-            fit_head(top.layers[-1], [features.extract(source, split.x_train, pool=False)], split.y_train, seed)
+            fit_head(top.layers[-1], [_exact(source, split.x_train)], split.y_train, seed)
         seen = [inputs(x) for x in _views(split.x_train, augment, views)]
         validation = (inputs(split.x_val), split.y_val) if patience else None
         history = fit(top, seen, split.y_train, seed, validation)
         return OnBackbone(source, below, top, surgery.trainable_parameters(top), history)
 
     return train
+
+
+def _exact(backbone, x, at=None):
+    """Activations as the network itself would hand them on, so that losses are those of the whole network."""
+    return features.extract(backbone, x, at, pool=False, precision="float32", show=False)
 
 
 def _built(head, backbone):

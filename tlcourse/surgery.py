@@ -1,5 +1,6 @@
 """Cutting networks, joining heads to them, and seeing and changing what is trainable."""
 
+import numpy as np
 import pandas as pd
 
 from tlcourse import CourseError, backbones
@@ -93,6 +94,48 @@ def report(model, backbone=None):
     return table if backbone else table.drop(columns="block")
 
 
+def attach(backbone, head, at=None):
+    """A frozen Backbone and a head that was trained on its features, as one Keras model: pictures -> probabilities.
+
+    head: a Keras model that takes what `features.extract` gives, pooled or not; or a classifier of scikit-learn,
+        a LogisticRegression alone or after a StandardScaler, which becomes a Dense layer with a softmax.
+    at: the block that the features come from; default the last.
+    The model takes pictures (n, h, w, 3), RGB, 0-255, of any size, has its own weights, and saves and loads
+    as `.keras`. Raises CourseError for an unknown block and a head that does not fit.
+    """
+    base = cut(backbone, at or list(backbone.blocks)[-1])
+    base.trainable = False
+    channels, layers = base.output.shape[-1], [base]
+    wanted = head.input_shape[1:] if isinstance(head, keras.Model) else (head.n_features_in_,)
+    if wanted[-1] != channels or len(wanted) not in (1, 3):
+        raise CourseError(f"The head takes features of shape {wanted}, and {backbone.name} gives {channels} channels there.")
+    if len(wanted) == 1:
+        layers.append(keras.layers.GlobalAveragePooling2D(name="pool"))
+    if isinstance(head, keras.Model):
+        copied = keras.models.clone_model(head)
+        copied.set_weights(head.get_weights())
+        return keras.Sequential([keras.Input((None, None, 3)), *layers, copied])
+    kernel, bias = _softmax_weights(head)
+    dense = keras.layers.Dense(len(bias), activation="softmax", name="predictions")
+    model = keras.Sequential([keras.Input((None, None, 3)), *layers, dense])
+    dense.set_weights([kernel, bias])
+    return model
+
+
+def _softmax_weights(classifier):
+    """(kernel (d, k), bias (k,)) of the Dense layer that says what a fitted logistic regression says."""
+    *before, last = getattr(classifier, "named_steps", {"": classifier}).values()
+    if not hasattr(last, "coef_") or any(not hasattr(step, "scale_") for step in before):
+        raise CourseError("Only a LogisticRegression, alone or after a StandardScaler, can become a Keras layer.")
+    kernel, bias = last.coef_.T, last.intercept_
+    for step in before:
+        kernel = kernel / step.scale_[:, None]
+        bias = bias - step.mean_ @ kernel
+    if kernel.shape[1] == 1:  # two classes: a sigmoid of z is a softmax of (0, z)
+        kernel, bias = np.hstack([0 * kernel, kernel]), np.array([0.0, bias[0]])
+    return kernel, bias
+
+
 def trainable_parameters(model):
     """How many parameters training would change, or changed; 0 for a classifier that does not say."""
     counted = getattr(model, "parameters", None)
@@ -103,11 +146,15 @@ def _copy(model, copied=True):
     made = keras.models.clone_model(model)
     for layer in made.layers:  # a clone's own switch does not reach layers that were cloned frozen
         layer.trainable = True
-    if copied:
-        for layer in model.layers:  # by name, for a clone may list its layers in another order
-            if layer.weights:
-                made.get_layer(layer.name).set_weights(layer.get_weights())
-    return made
+    return copy_weights(model, made) if copied else made
+
+
+def copy_weights(model, clone):
+    """Give a clone of a Keras model the model's weights, layer by layer, and return the clone."""
+    for layer in model.layers:  # by name, for a clone may list its layers in another order
+        if layer.weights:
+            clone.get_layer(layer.name).set_weights(layer.get_weights())
+    return clone
 
 
 def block_of(backbone):
