@@ -49,7 +49,7 @@ def test_the_command_line_is_quick_to_import():
 def test_help_names_every_command():
     done = python("-m", "tlcourse.cli", "--help")
     assert done.returncode == 0
-    assert all(f"    {name} " in done.stdout for name in ("lab", "run", "fetch", "doctor"))
+    assert all(f"    {name} " in done.stdout for name in ("lab", "run", "fetch", "clean", "doctor"))
 
 
 def test_a_reader_that_left_is_no_error():
@@ -267,3 +267,41 @@ def test_lab_lets_given_arguments_win(monkeypatch, tmp_path):
     assert started[:3] == [sys.executable, "-m", "jupyterlab"]
     assert started[-4:] == ["--ip=0.0.0.0", "--allow-root", "--port", "9"]
     assert "--ServerApp.ip=127.0.0.1" not in started and started.count("--allow-root") == 1
+
+
+def keep(tmp_path, *sizes):
+    """Kept features of so many bytes, and digits beside them."""
+    (tmp_path / "cache" / "features").mkdir(parents=True)
+    for i, size in enumerate(sizes):
+        (tmp_path / "cache" / "features" / f"{i}.features").touch()
+        os.truncate(tmp_path / "cache" / "features" / f"{i}.features", size)
+    (tmp_path / "cache" / "mnist5k.npz").write_text("digits")
+
+
+def test_clean_deletes_features_and_nothing_else(machine, capsys, tmp_path):
+    keep(tmp_path, 3_000_000, 1_200_000_000)
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().out == "1,203 MB of features deleted; downloads and digits are still there.\n"
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["mnist5k.npz"]
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().out.startswith("0 MB of features deleted")
+
+
+def test_doctor_counts_the_features_and_says_how_to_be_rid_of_them(machine, capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("TLCOURSE_CACHE_GB", raising=False)
+    keep(tmp_path, 3_000_000, 1_200_000_000)
+    assert cli.main(["doctor"]) == 0
+    assert "Features        2, 1,203 of at most 2,000 MB; `tlcourse clean` deletes them\n" in capsys.readouterr().out
+
+
+def test_doctor_names_a_cache_limit_that_is_no_number(machine, capsys, monkeypatch):
+    monkeypatch.setenv("TLCOURSE_CACHE_GB", "much")
+    assert cli.main(["doctor"]) == 1
+    assert "TLCOURSE_CACHE_GB is 'much': set it to a number of gigabytes above 0.\n" in capsys.readouterr().out
+
+
+def test_doctor_says_each_problem_once(machine, capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TLCOURSE_CACHE", str(tmp_path / "file"))
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().out.count("The cache folder") == 1

@@ -1,8 +1,10 @@
+import hashlib
 import os
 
 import numpy as np
 import pytest
 from conftest import SHARED
+from PIL import Image
 
 from tlcourse import CourseError, datasets, downloads, drawings, storage
 
@@ -161,3 +163,76 @@ def test_real_mnist_has_the_real_digits_of_the_sample_profile(tmp_path, monkeypa
     everything.update({p.tobytes(): y for p, y in zip(real.x_test, real.y_test)})
     assert all(everything.get(p.tobytes()) == y for p, y in zip(sample.x_train, sample.y_train))
     assert datasets.load("smiles", "full").x_train.shape == (3200, 64, 64, 1)
+
+
+def save(path, picture, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, **options)
+
+
+@pytest.fixture
+def pictures():
+    return np.random.RandomState(0).randint(0, 256, (4, 16, 16, 3)).astype("uint8")
+
+
+def test_a_folder_has_its_pictures_by_name_and_nothing_hidden(tmp_path, pictures):
+    for name, picture in zip(["b.png", "a/z.png", "c.JPEG", "a.png"], pictures):
+        save(tmp_path / name, picture)
+    save(tmp_path / ".d.png", pictures[0])
+    (tmp_path / "e.txt").write_text("")
+    (tmp_path / "f.png").mkdir()
+    folder = datasets.Folder(tmp_path, 16)
+    assert [str(file.relative_to(tmp_path)) for file in folder.files] == [os.path.join("a", "z.png"), "a.png", "b.png", "c.JPEG"]
+    assert len(folder) == 4 and folder.shape == (4, 16, 16, 3)
+    found = folder[0:3]
+    assert found.dtype == folder.dtype == np.float32 and np.array_equal(found, pictures[[1, 3, 0]])
+    assert np.array_equal(folder[2:9][:1], found[2:])
+
+
+def test_pictures_of_a_folder_are_turned_and_coloured(tmp_path, pictures):
+    grey, alpha = pictures[0, :, :, 0], np.dstack([pictures[1], pictures[1, :, :, 0]])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    save(tmp_path / "a.png", grey)
+    save(tmp_path / "b.png", alpha)
+    save(tmp_path / "c.png", pictures[2], exif=exif)
+    Image.fromarray(pictures[3]).quantize(4).save(tmp_path / "d.png")
+    found = datasets.Folder(tmp_path, 16)[:]
+    assert np.array_equal(found[0], np.repeat(grey[..., None], 3, axis=-1)) and np.array_equal(found[1], pictures[1])
+    assert np.array_equal(found[2], np.rot90(pictures[2], -1))
+    assert len(np.unique(found[3].reshape(-1, 3), axis=0)) == 4
+
+
+def test_pictures_of_a_folder_are_resized(tmp_path):
+    save(tmp_path / "a.png", np.full((30, 40, 3), 100, "uint8"))
+    save(tmp_path / "b.png", np.arange(0, 192, 4, dtype="uint8").reshape(4, 4, 3))
+    found = datasets.Folder(tmp_path, 8)[:]
+    assert found.shape == (2, 8, 8, 3) and (found[0] == 100).all()
+    assert 0 < found[1].min() + 1 and found[1].max() <= 188 and (np.diff(found[1], axis=0) >= 0).all()
+
+
+def test_a_folder_is_known_by_its_bytes_and_their_order(tmp_path, pictures):
+    def digest(name):
+        made = hashlib.sha256()
+        datasets.Folder(tmp_path / name, 16).digest(made)
+        return made.hexdigest()
+
+    for name in ("one/a.png", "two/b.png", "three/c.png"):
+        save(tmp_path / name, pictures[0])
+    for name in ("one/b.png", "two/c.png", "three/a.png"):
+        save(tmp_path / name, pictures[1])
+    assert digest("one") == digest("two") != digest("three")
+    (tmp_path / "one" / "a.png").write_bytes((tmp_path / "one" / "a.png").read_bytes() + b"!")
+    assert digest("one") != digest("two")
+
+
+def test_folders_and_pictures_that_are_no_use_are_named(tmp_path, pictures):
+    with pytest.raises(CourseError, match="nowhere is not a folder of pictures: check the path"):
+        datasets.Folder(tmp_path / "nowhere")
+    with pytest.raises(CourseError, match="has no pictures: put JPEG or PNG files there"):
+        datasets.Folder(tmp_path)
+    save(tmp_path / "a.png", pictures[0])
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    with pytest.raises(CourseError, match=r"b\.png cannot be read as a picture \(.*\): repair it or take it out"):
+        datasets.Folder(tmp_path, 16)[:]
+    assert np.array_equal(datasets.Folder(tmp_path, 16)[:1], pictures[:1])

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
-from tlcourse import CourseError, backbones, surgery
+from tlcourse import CourseError, backbones, datasets, features, strategies, surgery
 from tlcourse.quiet import keras
 
 layers = keras.layers
@@ -259,3 +265,100 @@ def test_freezing_batch_norm_reaches_nested_models(resnet):
     surgery.freeze_batch_norm(model)
     assert set(surgery.report(model)["batch_norm"]) == {"", "inference"}
     assert model.get_layer("head").trainable and resnet.model.get_layer("conv1_conv").trainable
+
+
+def taught(vgg, at=None, pool=True, classes=3):
+    """Pictures, their exact features, and labels that are not quite chance."""
+    x = pictures(40)
+    found = features.extract(vgg, x, at, pool=pool, precision="float32")
+    y = (np.argsort(np.argsort(found.reshape(40, -1)[:, :8].sum(axis=1))) * classes) // 40
+    return x, np.array(found), y
+
+
+def joined_and_loaded(vgg, head, at, tmp_path):
+    """The joined model, after it was checked that it is frozen below and is the same when saved and loaded."""
+    joined = surgery.attach(vgg, head, at)
+    assert not joined.layers[0].trainable and not joined.layers[0].trainable_weights
+    joined.save(tmp_path / "joined.keras")
+    loaded = keras.saving.load_model(tmp_path / "joined.keras")
+    assert np.allclose(run(joined, pictures()), run(loaded, pictures()), atol=1e-6)
+    assert run(joined, np.zeros((2, 20, 50, 3), "uint8")).shape == run(joined, pictures(2)).shape
+    return joined
+
+
+@pytest.mark.parametrize("at", [None, "block2"])
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_joined_keras_head_predicts_what_it_did_on_features(cache, vgg, tmp_path, at, pool):
+    x, found, _ = taught(vgg, at, pool)
+    pooling = [] if pool else [layers.Conv2D(6, 1, activation="relu"), layers.GlobalAveragePooling2D()]
+    head = keras.Sequential(
+        [keras.Input(found.shape[1:]), layers.Dropout(0.5), *pooling, layers.Dense(3, activation="softmax")]
+    )
+    joined = joined_and_loaded(vgg, head, at, tmp_path)
+    wanted = run(head, found)
+    assert np.allclose(run(joined, x), wanted, atol=1e-5) and np.ptp(wanted) > 0
+    assert surgery.trainable_parameters(joined) == surgery.trainable_parameters(head)
+    head.set_weights([weight + 1 for weight in head.get_weights()])
+    before = vgg.model.get_weights()
+    vgg.model.set_weights([weight + 1 for weight in before])
+    said = run(joined, x)
+    vgg.model.set_weights(before)
+    assert np.allclose(said, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "before",
+    [[], [StandardScaler()], [StandardScaler(with_mean=False)], [StandardScaler(with_std=False)]],
+    ids=["alone", "scaled", "without mean", "without deviation"],
+)
+def test_a_joined_logistic_regression_predicts_what_it_did_on_features(cache, vgg, tmp_path, before, classes):
+    x, found, y = taught(vgg, classes=classes)
+    classifier = make_pipeline(*before, LogisticRegression(max_iter=2000)) if before else LogisticRegression(max_iter=2000)
+    classifier.fit(found, np.array(["cat", "dog", "fox"])[y])
+    said, wanted = run(joined_and_loaded(vgg, classifier, None, tmp_path), x), classifier.predict_proba(found)
+    assert said.shape == (40, classes) and np.allclose(said, wanted, atol=1e-4) and np.ptp(wanted) > 0.01
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [DecisionTreeClassifier()],
+        [LinearSVC()],
+        [RidgeClassifier()],
+        [MinMaxScaler(), LogisticRegression()],
+        [PCA(4), LogisticRegression()],
+        [StandardScaler(), DecisionTreeClassifier()],
+    ],
+    ids=lambda steps: "+".join(type(step).__name__ for step in steps),
+)
+def test_only_a_scaled_logistic_regression_can_be_joined(cache, vgg, steps):
+    _, found, y = taught(vgg)
+    classifier = make_pipeline(*steps) if len(steps) > 1 else steps[0]
+    with pytest.raises(CourseError, match="Only a LogisticRegression, alone or after a StandardScaler"):
+        surgery.attach(vgg, classifier.fit(found, y))
+
+
+def test_heads_that_do_not_fit_are_sentences(cache, vgg):
+    dense = keras.Sequential([keras.Input((100,)), layers.Dense(3, activation="softmax")])
+    maps = keras.Sequential([keras.Input((None, None, 64)), layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    _, found, y = taught(vgg)
+    narrow = LogisticRegression().fit(found[:, :5], y)
+    for head, shape in ((dense, r"\(100,\)"), (maps, r"\(None, None, 64\)"), (narrow, r"\(5,\)")):
+        with pytest.raises(CourseError, match=f"The head takes features of shape {shape}, and VGG16 gives 128 channels there"):
+            surgery.attach(vgg, head)
+    with pytest.raises(CourseError, match="VGG16 has no block 'block9'"):
+        surgery.attach(vgg, dense, "block9")
+
+
+def test_heads_that_are_not_ready_are_sentences(cache, vgg):
+    for head in (LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression()), keras.Sequential([layers.Dense(3)])):
+        with pytest.raises(CourseError):
+            surgery.attach(vgg, head)
+
+
+@pytest.mark.parametrize("at", [None, "block2"])
+def test_a_linear_probe_can_be_joined(cache, vgg, at):
+    x, found, y = taught(vgg, at)
+    probe = strategies.linear_probe(vgg, at)(datasets.Split(x, y, x[:0], y[:0]), seed=0)
+    assert np.allclose(run(probe.joined(), x), probe.top.predict_proba(found), atol=0.02)

@@ -6,6 +6,8 @@ ones of Okabe and Ito (2008); markers and line styles differ too, so that grey p
 
 import base64
 import io
+import zlib
+from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,11 +25,50 @@ def show(axes, alt=None):
 
     figure = np.ravel(axes)[0].figure
     alt = alt or figure.get_label()
-    image = io.BytesIO()
-    # White paper keeps black text readable in a dark theme.
-    figure.savefig(image, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    data = {"image/png": _png(figure), "text/plain": alt}
     plt.close(figure)
-    data = {"image/png": base64.b64encode(image.getvalue()).decode(), "text/plain": alt}
+    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def show_switchable(axes, alt=None):
+    """Display the figure of `axes` with a checkbox for every named line, which hides it and brings it back.
+
+    Lines of one label, in whatever panel, go together. It needs no kernel and no script, so that an exported page has
+    it too; where the page is not trusted, the picture of `show` is there instead.
+    """
+    from IPython.display import display
+
+    figure = np.ravel(axes)[0].figure
+    alt = alt or figure.get_label()
+    uid = f"switch{zlib.crc32(alt.encode()):08x}"
+    labels = {}
+    for axis in figure.axes:
+        for line in axis.get_lines():
+            if not line.get_label().startswith("_"):
+                ids = labels.setdefault(line.get_label(), [])
+                ids.append(f"{uid}-{len(labels)}-{len(ids)}")
+                line.set_gid(ids[-1])
+    colours = {line.get_label(): line.get_color() for axis in figure.axes for line in axis.get_lines()}
+    picture = _png(figure)
+    vector = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": uid, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(vector, format="svg", bbox_inches="tight", facecolor="white", metadata={"Date": None})
+    plt.close(figure)
+    drawing = vector.getvalue()
+    drawing = drawing[drawing.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+    boxes, rules = [], [f".{uid} img {{display: none}}"]
+    for number, (label, ids) in enumerate(labels.items()):
+        box = f"{uid}-box{number}"
+        boxes.append(
+            f'<label style="margin-right: 1.5em; white-space: nowrap"><input type="checkbox" id="{box}" checked> '
+            f'<b style="color: {colours[label]}">{escape(label)}</b></label>'
+        )
+        rules.append(f".{uid}:has(#{box}:not(:checked)) :is({', '.join(f'#{line}' for line in ids)}) {{display: none}}")
+    html = (
+        f'<div class="{uid}" style="background: white; color: black; padding: 4px"><style>{" ".join(rules)}</style>'
+        f'<div>{"".join(boxes)}</div>{drawing}<img alt="{escape(alt)}" src="data:image/png;base64,{picture}"></div>'
+    )
+    data = {"text/html": html, "image/png": picture, "text/plain": alt}
     display(data, raw=True, metadata={"image/png": {"alt": alt}})
 
 
@@ -145,6 +186,32 @@ def curves(history, title=None):
     return axes
 
 
+def validations(histories, title=None):
+    """Validation loss and accuracy by epoch, a line a network.
+
+    histories: {name: the dict of a Keras History, with val_loss and val_accuracy}.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4))
+    said = []
+    for axis, key in zip(axes, ("loss", "accuracy")):
+        for index, (name, history) in enumerate(histories.items()):
+            values = history[f"val_{key}"]
+            axis.plot(range(1, len(values) + 1), values, linestyle=LINES[index % len(LINES)],
+                      color=COLOURS[index % len(COLOURS)], label=name)  # fmt: skip
+            said.append(f"{name} {key} from {values[0]:.2f} to {values[-1]:.2f}")
+        axis.set_xlabel("epoch")
+        axis.set_title(f"validation {key}", fontsize=10, loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylim(0)
+    axes[1].set_ylim(0, 1.02)
+    axes[1].legend(frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.set_label(_sentence(title or "Validation curves", "; ".join(said)))
+    return axes
+
+
 def filters(kernels, title=None, columns=16):
     """Convolution filters as small colour pictures: kernels float (height, width, 3, n), channels in the order R, G, B.
 
@@ -194,6 +261,13 @@ def activations(picture, maps, channels=8, title=None):
         figure.suptitle(title, fontsize=10, va="bottom", y=0.92)
     figure.set_label(_sentence(title or "Activations", "; ".join(said)))
     return axes
+
+
+def _png(figure):
+    image = io.BytesIO()
+    # White paper keeps black text readable in a dark theme.
+    figure.savefig(image, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    return base64.b64encode(image.getvalue()).decode()
 
 
 def _fractions(axis, side, label):
