@@ -178,7 +178,8 @@ def pictures():
 def test_a_folder_has_its_pictures_by_name_and_nothing_hidden(tmp_path, pictures):
     for name, picture in zip(["b.png", "a/z.png", "c.JPEG", "a.png"], pictures):
         save(tmp_path / name, picture)
-    save(tmp_path / ".d.png", pictures[0])
+    for hidden in (".d.png", ".ipynb_checkpoints/a.png"):
+        save(tmp_path / hidden, pictures[0])
     (tmp_path / "e.txt").write_text("")
     (tmp_path / "f.png").mkdir()
     folder = datasets.Folder(tmp_path, 16)
@@ -201,6 +202,18 @@ def test_pictures_of_a_folder_are_turned_and_coloured(tmp_path, pictures):
     assert np.array_equal(found[0], np.repeat(grey[..., None], 3, axis=-1)) and np.array_equal(found[1], pictures[1])
     assert np.array_equal(found[2], np.rot90(pictures[2], -1))
     assert len(np.unique(found[3].reshape(-1, 3), axis=0)) == 4
+
+
+def test_what_pillow_can_only_write_is_no_picture_of_a_folder(tmp_path, pictures):
+    save(tmp_path / "a.png", pictures[0])
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF-1.4")
+    assert [file.name for file in datasets.Folder(tmp_path).files] == ["a.png"]
+
+
+def test_sixteen_bits_of_grey_are_not_cut_off(tmp_path, pictures):
+    grey = pictures[0, :, :, 0]
+    save(tmp_path / "a.png", grey.astype("uint16") * 257)
+    assert np.array_equal(datasets.Folder(tmp_path, 16)[:][0, :, :, 1], grey)
 
 
 def test_pictures_of_a_folder_are_resized(tmp_path):

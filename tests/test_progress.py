@@ -1,5 +1,4 @@
 import io
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -117,12 +116,15 @@ def test_a_terminal_gets_a_bar_of_what_takes_longer_and_none_if_asked(monkeypatc
             return True
 
     def shown(show):
-        monkeypatch.setattr("sys.stderr", Terminal())
+        terminal, now = Terminal(), [100.0]
+        monkeypatch.setattr("sys.stderr", terminal)
+        monkeypatch.setattr("tqdm.std.time", lambda: now[0])
         with progress.counted(100, "VGG16", "pictures", done=50, show=show) as advance:
-            monkeypatch.setattr("tqdm.std.time", lambda now=time.time(): now + 3)
-            advance(25)
-            advance(25)
-        monkeypatch.setattr("tqdm.std.time", time.time)
-        return progress.sys.stderr.getvalue()
+            now[0] += 1
+            advance(5)
+            assert terminal.getvalue() == ""
+            now[0] += 2
+            advance(20)
+        return terminal.getvalue()
 
-    assert "VGG16" in shown(True) and "75/100" in shown(True) and shown(False) == ""
+    assert "VGG16" in shown(True) and "75/100" in shown(True) and "pictures/s" in shown(True) and shown(False) == ""

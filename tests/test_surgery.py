@@ -309,8 +309,14 @@ def test_a_joined_keras_head_predicts_what_it_did_on_features(cache, vgg, tmp_pa
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(
     "before",
-    [[], [StandardScaler()], [StandardScaler(with_mean=False)], [StandardScaler(with_std=False)]],
-    ids=["alone", "scaled", "without mean", "without deviation"],
+    [
+        [],
+        [StandardScaler()],
+        [StandardScaler(with_mean=False)],
+        [StandardScaler(with_std=False)],
+        [StandardScaler(with_mean=False), StandardScaler()],
+    ],
+    ids=["alone", "scaled", "without mean", "without deviation", "twice"],
 )
 def test_a_joined_logistic_regression_predicts_what_it_did_on_features(cache, vgg, tmp_path, before, classes):
     x, found, y = taught(vgg, classes=classes)
@@ -344,8 +350,10 @@ def test_heads_that_do_not_fit_are_sentences(cache, vgg):
     maps = keras.Sequential([keras.Input((None, None, 64)), layers.GlobalAveragePooling2D(), layers.Dense(3)])
     _, found, y = taught(vgg)
     narrow = LogisticRegression().fit(found[:, :5], y)
-    for head, shape in ((dense, r"\(100,\)"), (maps, r"\(None, None, 64\)"), (narrow, r"\(5,\)")):
-        with pytest.raises(CourseError, match=f"The head takes features of shape {shape}, and VGG16 gives 128 channels there"):
+    large = keras.Sequential([keras.Input((4, 4, 128)), layers.Flatten(), layers.Dense(3)])
+    shapes = {dense: r"\(100,\)", maps: r"\(None, None, 64\)", large: r"\(4, 4, 128\)", narrow: r"\(5,\)"}
+    for head, shape in shapes.items():
+        with pytest.raises(CourseError, match=f"The head takes features of shape {shape}, and VGG16 gives"):
             surgery.attach(vgg, head)
     with pytest.raises(CourseError, match="VGG16 has no block 'block9'"):
         surgery.attach(vgg, dense, "block9")
