@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcourse import CourseError, backbones, datasets, drawings, features, settings
+from tlcourse import CourseError, backbones, datasets, drawings, features, progress, settings
 from tlcourse.quiet import keras
 
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked and killed")
@@ -586,7 +586,24 @@ def test_where_there_is_no_space_the_features_are_made_in_memory(cache, backbone
     assert one_sentence(said) and "1 MB free" in said and "kept in memory" in said
     assert close(found, plain(backbone, x)) and found.dtype == np.float32 and runs == [3, 3, 1] and not kept(cache)
     found += 1
-    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("free", [10**6, 10**12])
+def test_only_what_is_on_disk_is_said_to_go_on(cache, backbone, x, monkeypatch, threes, free):
+    shown, now, network = [], iter(range(0, 1000, 3)), features._network
+
+    def interrupted(*args):
+        run = network(*args)
+        return lambda x: run(x) if len(x) == 3 else signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
+    monkeypatch.setattr(progress, "_line", lambda: shown.append)
+    monkeypatch.setattr(features, "_network", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        features.extract(backbone, x)
+    assert "stopped after 6 of 7 pictures" in shown[-1] and ("goes on" in shown[-1]) == (free > 10**6)
 
 
 def test_where_neither_disk_nor_memory_has_the_space_nothing_is_made(cache, backbone, x, monkeypatch, capsys, runs):
@@ -691,8 +708,8 @@ def test_beyond_the_limit_the_longest_unused_go_first(cache):
     assert names(cache) == ["a", "b", "c", "d"]
     features._trim(folder, 2500)
     assert names(cache) == ["a", "c"]
-    features._trim(folder, 10, keep=folder / "a.features")
-    assert names(cache) == ["a"] and (folder / "notes.txt").exists()
+    features._trim(folder, -10)  # what is to come is larger than the cache
+    assert names(cache) == [] and (folder / "notes.txt").exists()
 
 
 def test_what_is_made_stays_and_what_is_read_counts_as_used(cache, backbone, x, monkeypatch, runs):
@@ -791,8 +808,8 @@ def spoiled(x, value):
     [
         (lambda x: x[:0], "at least one picture"),
         (lambda x: [x[0], x[1, :10]], "different sizes"),
-        (lambda x: x.astype(object), "objects of their own"),
-        (lambda x: None, "objects of their own"),
+        (lambda x: x.astype(object), "of type object: convert"),
+        (lambda x: None, "separate objects"),
         (lambda x: spoiled(x, np.nan), "not finite"),
         (lambda x: spoiled(x, np.inf), "not finite"),
         (lambda x: spoiled(x, -1), "preprocessing itself"),

@@ -330,7 +330,7 @@ def test_a_joined_logistic_regression_predicts_what_it_did_on_features(cache, vg
     "steps",
     [
         [DecisionTreeClassifier()],
-        [LinearSVC()],
+        [LinearSVC(C=1e-4)],
         [RidgeClassifier()],
         [MinMaxScaler(), LogisticRegression()],
         [PCA(4), LogisticRegression()],

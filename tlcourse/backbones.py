@@ -169,8 +169,8 @@ def check_pictures(x):
         x = np.asarray(x)
     except ValueError:
         raise CourseError(f"{wanted}, and these have different sizes: resize them to one size.") from None
-    if x.dtype == object:
-        raise CourseError(f"{wanted}, and these are {len(x) if x.ndim else 'no'} objects of their own: give one array of numbers.")
+    if x.dtype == object and x.ndim < 4:
+        raise CourseError(f"{wanted}, and these are separate objects: give one array of numbers, such as np.stack(x).")
     if not x.size:
         raise CourseError(f"{wanted}, and this is an empty array {x.shape}: give at least one picture.")
     if x.ndim == 3 and x.shape[-1] in (1, 3, 4):

@@ -119,7 +119,7 @@ def doctor(args):
     for name, value in facts.items():
         print(f"{name:<14}  {value}")
     print()
-    for problem in problems:
+    for problem in dict.fromkeys(problems):
         print(problem)
     if not problems:
         print(f"All lessons can run in the {profile} profile.")

@@ -77,9 +77,9 @@ class Folder:
         self.path, self.size = Path(path).expanduser(), size
         if not self.path.is_dir():
             raise CourseError(f"{path} is not a folder of pictures: check the path.")
-        known = Image.registered_extensions()
+        known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
         found = (file for file in self.path.rglob("*") if file.suffix.lower() in known and file.is_file())
-        self.files = sorted(file for file in found if not file.name.startswith("."))
+        self.files = sorted(file for file in found if "/." not in f"/{file.relative_to(self.path).as_posix()}")
         if not self.files:
             raise CourseError(f"{path} has no pictures: put JPEG or PNG files there.")
 
@@ -104,7 +104,10 @@ class Folder:
 
         try:
             with Image.open(file) as image:
-                picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), "float32")[None]
+                image = ImageOps.exif_transpose(image)
+                if image.mode.startswith("I"):  # 16 bits of grey: Pillow would cut them off at 255
+                    image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+                picture = np.asarray(image.convert("RGB"), "float32")[None]
         except Exception as error:  # what Pillow raises depends on the damage
             raise CourseError(f"{file} cannot be read as a picture ({error}): repair it or take it out.") from None
         if picture.shape[1:3] == (self.size, self.size):

@@ -29,7 +29,7 @@ def track(steps, label):
 
 
 @contextlib.contextmanager
-def counted(total, label, unit, done=0, show=True):
+def counted(total, label, unit, done=0, show=True, resumes=True):
     """Yield `advance(n)`, to be called when n more of `total` things are done, `done` of which were before.
 
     After two seconds a line shows how many are done, how many a second, and the time left. What stays
@@ -59,7 +59,8 @@ def counted(total, label, unit, done=0, show=True):
         yield advance
     except BaseException:
         if state["line"]:
-            state["line"](f"{label}: stopped after {state['done']:,} of {total:,} {unit}; the same call goes on from there")
+            stopped = f"{label}: stopped after {state['done']:,} of {total:,} {unit}"
+            state["line"](f"{stopped}; the same call goes on from there" if resumes else stopped)
         raise
     if state["line"]:
         state["line"](f"{label}: {total:,} {unit}")

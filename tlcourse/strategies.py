@@ -118,6 +118,7 @@ def linear_probe(backbone, at=None, c=0.01):
 
     Features are standardised; c is the inverse strength of the L2 penalty, as in scikit-learn.
     """
+    at = at or list(backbone.blocks)[-1]
 
     def train(split, seed):
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from tlcourse import CourseError, backbones
 from tlcourse.quiet import keras
@@ -105,10 +107,13 @@ def attach(backbone, head, at=None):
     """
     base = cut(backbone, at or list(backbone.blocks)[-1])
     base.trainable = False
-    channels, layers = base.output.shape[-1], [base]
-    wanted = head.input_shape[1:] if isinstance(head, keras.Model) else (head.n_features_in_,)
-    if wanted[-1] != channels or len(wanted) not in (1, 3):
-        raise CourseError(f"The head takes features of shape {wanted}, and {backbone.name} gives {channels} channels there.")
+    gives, layers = base.output.shape[1:], [base]
+    try:
+        wanted = head.input_shape[1:] if isinstance(head, keras.Model) else (head.n_features_in_,)
+    except AttributeError:
+        raise CourseError("The head has not been trained: build a Keras model, or fit a classifier, first.") from None
+    if len(wanted) not in (1, 3) or any(a not in (None, b) for a, b in zip(wanted[::-1], gives[::-1])):
+        raise CourseError(f"The head takes features of shape {wanted}, and {backbone.name} gives {gives} there.")
     if len(wanted) == 1:
         layers.append(keras.layers.GlobalAveragePooling2D(name="pool"))
     if isinstance(head, keras.Model):
@@ -125,12 +130,12 @@ def attach(backbone, head, at=None):
 def _softmax_weights(classifier):
     """(kernel (d, k), bias (k,)) of the Dense layer that says what a fitted logistic regression says."""
     *before, last = getattr(classifier, "named_steps", {"": classifier}).values()
-    if not hasattr(last, "coef_") or any(not hasattr(step, "scale_") for step in before):
+    if not isinstance(last, LogisticRegression) or any(not isinstance(step, StandardScaler) for step in before):
         raise CourseError("Only a LogisticRegression, alone or after a StandardScaler, can become a Keras layer.")
     kernel, bias = last.coef_.T, last.intercept_
-    for step in before:
-        kernel = kernel / step.scale_[:, None]
-        bias = bias - step.mean_ @ kernel
+    for step in reversed(before):
+        kernel = kernel / step.scale_[:, None] if step.with_std else kernel
+        bias = bias - step.mean_ @ kernel if step.with_mean else bias
     if kernel.shape[1] == 1:  # two classes: a sigmoid of z is a softmax of (0, z)
         kernel, bias = np.hstack([0 * kernel, kernel]), np.array([0.0, bias[0]])
     return kernel, bias

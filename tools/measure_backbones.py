@@ -54,7 +54,7 @@ def prefix(name):
     lower = surgery.cut(backbone, below)
     lower.trainable = False
     start = time.perf_counter()
-    activations = features.extract(backbone, split.x_train, below, pool=False)
+    activations = features.extract(backbone, split.x_train, below, pool=False, precision="float32")
     once = time.perf_counter() - start
     usual, slow = _train([keras.Input((None, None, 3)), lower, *_top(backbone, last)], split.x_train, split.y_train)
     cut, fast = _train([keras.Input(activations.shape[1:]), *_top(backbone, last)], activations, split.y_train)
