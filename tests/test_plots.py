@@ -1,3 +1,5 @@
+import re
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -20,6 +22,14 @@ def table():
 def close():
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed from now on, as (data, metadata)."""
+    found = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw, metadata: found.append((data, metadata)))
+    return found
 
 
 def text(axes):
@@ -74,3 +84,21 @@ def test_a_guess_is_compared_with_what_was_measured(capsys):
     widgets.reveal(control, "+3 points")
     widgets.reveal("better", "+3 points")
     assert "You guessed: worse" in (out := capsys.readouterr().out) and "You guessed: better" in out
+
+
+def test_lines_have_switches_that_need_no_kernel(shown):
+    history = {"val_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.5]}
+    plots.show_switchable(plots.validations({"LeNet": history, "A & B": history}, title="Two networks"))
+    (data, metadata), = shown
+    html, alt = data["text/html"], data["text/plain"]
+    assert alt == metadata["image/png"]["alt"]
+    assert "A & B accuracy from 0.10 to 0.50" in alt
+    assert html.count('type="checkbox"') == 2 and "A &amp; B</b>" in html and "<script" not in html
+    rules = re.findall(r":has\(#([\w-]+):not\(:checked\)\) :is\(([^)]*)\)", html)
+    assert len(rules) == 2
+    for box, lines in rules:
+        assert f'id="{box}"' in html
+        ids = [line.strip().lstrip("#") for line in lines.split(",")]
+        assert len(ids) == 2 and all(html.count(f'id="{line}"') == 1 for line in ids)  # a line in each panel
+    assert 'src="data:image/png;base64,' + data["image/png"] in html  # what is left where styles are not trusted
+    assert not plt.get_fignums()

@@ -172,8 +172,8 @@ class _File:
         return [start for start in range(0, self.shape[0], self.rows) if not self.has(start)]
 
     def has(self, start):
-        size = min(self.rows, self.shape[0] - start) * self.per_row
-        return self._read(8, self._mark(start)) == _mark_of(self._read(size, start * self.per_row))
+        mark, size = self._read(8, self._mark(start)), min(self.rows, self.shape[0] - start) * self.per_row
+        return any(mark) and mark == _mark_of(self._read(size, start * self.per_row))
 
     def write(self, start, values):
         data = np.ascontiguousarray(values, "<f4").data.cast("B")
