@@ -46,7 +46,7 @@ def show_switchable(axes, alt=None):
         for line in axis.get_lines():
             if not line.get_label().startswith("_"):
                 ids = labels.setdefault(line.get_label(), [])
-                ids.append(f"{uid}-{len(labels)}-{len(ids)}")
+                ids.append(f"{uid}-{list(labels).index(line.get_label())}-{len(ids)}")
                 line.set_gid(ids[-1])
     colours = {line.get_label(): line.get_color() for axis in figure.axes for line in axis.get_lines()}
     picture = _png(figure)
