@@ -109,7 +109,8 @@ def test_a_file_that_is_no_notebook_is_a_failure(folder):
 def test_ctrl_c_ends_the_kernel(folder):
     path = write(folder, "00_long", "print(1)", "import time\ntime.sleep(60)")
     code = (
-        "import sys; from tlcourse import lessons\n"
+        "import signal, sys; from tlcourse import lessons\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "show = lambda number, *_: print(number, flush=True)\n"
         "try: lessons.execute(sys.argv[1], show)\n"
         "except KeyboardInterrupt: print('clean')"
