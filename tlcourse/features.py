@@ -51,8 +51,8 @@ def extract(backbone, pictures, at=None, pool=True, precision="auto", show=True)
     precision = precision_of(backbone, precision)
     if isinstance(pictures, datasets.Dataset):
         backbones.warn_if_seen(backbone, pictures)
-        parts = (extract(backbone, x, at, pool, precision, show) for x in (pictures.x_train, pictures.x_test))
-        return replace(pictures, **dict(zip(("x_train", "x_test"), parts)))
+        train, test = (extract(backbone, x, at, pool, precision, show) for x in (pictures.x_train, pictures.x_test))
+        return replace(pictures, x_train=train, x_test=test)
     if not backbone.model.weights:
         raise CourseError(f"{backbone.name} has no weights: call its model on a picture first, or load another backbone.")
     if isinstance(pictures, (str, Path)):
@@ -86,7 +86,7 @@ def precision_of(backbone, precision="auto"):
     """The precision, "float32" or "bfloat16", that `extract` computes in on this machine.
 
     "auto" is bfloat16 where the machine has it and the network gains: VGG at any width, ResNet50 and InceptionV3
-    at full width. Measured on two cores with AMX: 5.4 times (VGG16), 1.4 (ResNet50), 2.0 (InceptionV3),
+    at full width. Measured on two cores with AMX: 5.4 times (VGG16), 1.3 (ResNet50), 2.0 (InceptionV3),
     1.0 (the minis of the last two) and 0.7 (MobileNetV2) as fast as float32.
     """
     if precision not in PRECISIONS:
@@ -259,7 +259,7 @@ def _in_memory(x, run, shape, rows, advance, reason):
     needed = 4 * len(x) * math.prod(shape)
     if needed > IN_MEMORY:
         raise CourseError(f"{reason}: free some space, or set TLCOURSE_CACHE to another folder.")
-    print(f"{reason}: they are kept in memory, for this time only.")
+    print(f"{reason}: the features are kept in memory, for this time only.")
     found = np.empty((len(x), *shape), "float32")
     for start in range(0, len(x), rows):
         values = run(x[start : start + rows])

@@ -166,7 +166,7 @@ def curves(history, title=None):
 
     history: the dict of a Keras History, with loss, accuracy, val_loss, val_accuracy.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.0))
+    _, axes = plt.subplots(1, 2, figsize=(8.4, 3.0))
     said = []
     for axis, key in zip(axes, ("loss", "accuracy")):
         for index, (prefix, name) in enumerate((("", "training"), ("val_", "validation"))):
@@ -174,16 +174,8 @@ def curves(history, title=None):
             epochs = range(1, len(values) + 1)
             axis.plot(epochs, values, LINES[index], color=COLOURS[index], label=name)
             said.append(f"{name} {key} from {values[0]:.2f} to {values[-1]:.2f}")
-        axis.set_xlabel("epoch")
         axis.set_title(key, fontsize=10, loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[1].set_ylim(0, 1.02)
-    axes[1].legend(frameon=False, fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
-    figure.set_label(_sentence(title or "Learning curves", "; ".join(said)))
-    return axes
+    return _by_epoch(axes, title, title or "Learning curves", said)
 
 
 def validations(histories, title=None):
@@ -191,7 +183,7 @@ def validations(histories, title=None):
 
     histories: {name: the dict of a Keras History, with val_loss and val_accuracy}.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8.8, 3.4))
+    _, axes = plt.subplots(1, 2, figsize=(8.8, 3.4))
     said = []
     for axis, key in zip(axes, ("loss", "accuracy")):
         for index, (name, history) in enumerate(histories.items()):
@@ -199,17 +191,9 @@ def validations(histories, title=None):
             axis.plot(range(1, len(values) + 1), values, linestyle=LINES[index % len(LINES)],
                       color=COLOURS[index % len(COLOURS)], label=name)  # fmt: skip
             said.append(f"{name} {key} from {values[0]:.2f} to {values[-1]:.2f}")
-        axis.set_xlabel("epoch")
         axis.set_title(f"validation {key}", fontsize=10, loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylim(0)
-    axes[1].set_ylim(0, 1.02)
-    axes[1].legend(frameon=False, fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
-    figure.set_label(_sentence(title or "Validation curves", "; ".join(said)))
-    return axes
+    return _by_epoch(axes, title, title or "Validation curves", said)
 
 
 def filters(kernels, title=None, columns=16):
@@ -260,6 +244,21 @@ def activations(picture, maps, channels=8, title=None):
     if title:
         figure.suptitle(title, fontsize=10, va="bottom", y=0.92)
     figure.set_label(_sentence(title or "Activations", "; ".join(said)))
+    return axes
+
+
+def _by_epoch(axes, title, head, said):
+    """Finish a figure of two panels, a loss and an accuracy by epoch."""
+    figure = axes[0].figure
+    for axis in axes:
+        axis.set_xlabel("epoch")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].set_ylim(0, 1.02)
+    axes[1].legend(frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.set_label(_sentence(head, "; ".join(said)))
     return axes
 
 
