@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -121,12 +122,47 @@ def linear_probe(backbone, at=None, c=0.01):
     at = at or list(backbone.blocks)[-1]
 
     def train(split, seed):
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
-        classifier.fit(features.extract(backbone, split.x_train, at, show=False), split.y_train)
+        if len(np.unique(split.y_train)) < 2:
+            raise CourseError("A linear probe needs training pictures of at least two classes: add some of another.")
+        classifier = _logistic(c).fit(features.extract(backbone, split.x_train, at, show=False), split.y_train)
         weights = classifier[-1]
         return OnBackbone(backbone, at, classifier, weights.coef_.size + weights.intercept_.size)
 
     return train
+
+
+def earlier_probe(backbone, c=0.01):
+    """`linear_probe` on the block below the last whose features do best in cross-validation on the training pictures.
+
+    The test pictures have no say in it, and the chosen probe is trained on all training pictures.
+    """
+    earlier = list(backbone.blocks)[:-1]
+
+    def train(split, seed):
+        found = {at: cross_validated(features.extract(backbone, split.x_train, at, show=False), split.y_train, seed, c)
+                 for at in earlier}  # fmt: skip
+        best = max(reversed(earlier), key=lambda at: found[at].mean())
+        return linear_probe(backbone, best, c)(split, seed)
+
+    return train
+
+
+def cross_validated(x, y, seed=0, c=0.01, folds=5):
+    """The balanced accuracy of a linear probe in each fold of a cross-validation, float (folds,).
+
+    x: features, float (n, d); y: labels, int (n,). Folds are stratified, shuffled by `seed`, and as many as the
+    smallest class has pictures, if these are fewer. Raises CourseError for less than two classes, and for a class with
+    one picture.
+    """
+    counts = np.unique(y, return_counts=True)[1]
+    if len(counts) < 2 or counts.min() < 2:
+        raise CourseError("Cross-validation needs at least two classes with at least two pictures each: add some.")
+    parts = StratifiedKFold(min(folds, counts.min()), shuffle=True, random_state=seed)
+    return cross_val_score(_logistic(c, "balanced"), x, y, cv=parts, scoring="balanced_accuracy")
+
+
+def _logistic(c, class_weight=None):
+    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000, class_weight=class_weight))
 
 
 def fine_tune(
@@ -238,9 +274,9 @@ def _fitter(build, epochs, batch_size, optimizer, patience=None):
     are trained in one compiled network: the start weights go in and the trained
     ones come out. optimizer: `optimizer(model)` makes one.
     """
-    kept = {}
 
     def fit(model, views, y, seed, validation=None):
+        kept = fit.kept
         if not kept:
             trainer = build()
             trainer.compile(
@@ -269,6 +305,7 @@ def _fitter(build, epochs, batch_size, optimizer, patience=None):
         _copy(trainer.variables, model.variables)
         return history if patience else {}
 
+    fit.kept = {}  # not a variable around `fit`: a strategy is the same before and after its first training
     return fit
 
 
