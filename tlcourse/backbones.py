@@ -117,7 +117,7 @@ def build(name, size, shrunk=1):
 
 def untrained(backbone, seed=0):
     """The same network with new random weights: the control "random features". `seed` decides them."""
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(int(seed))
     model = keras.models.clone_model(backbone.model)
     return replace(backbone, model=model, weights="none", source="Random weights.", trained_on=None)
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import dis
 import io
 import itertools
 import time
@@ -43,7 +44,7 @@ def compare(ways, data, sizes, seeds, validation=0.0, label="Training", file=Non
         raise CourseError("Two of the targets have the same name: rename one with dataclasses.replace(data, name=...).")
     cells = list(itertools.product(targets, sizes))
     made = {cell: ways(targets[cell[0]], cell[1]) if callable(ways) else ways for cell in cells}
-    runs = [(seed, *cell, name) for seed in seeds for cell in cells for name in made[cell]]
+    runs = [(int(seed), *cell, name) for seed in seeds for cell in cells for name in made[cell]]
     if not runs:
         raise CourseError("compare needs at least one strategy, one target, one size and one seed.")
     contents = _contents(made, targets, runs, validation) if file else {}
@@ -153,8 +154,9 @@ def _update(digest, value, seen):
 
 def _names(code):
     """The global names that a code object uses, those of the functions inside it too."""
+    own = [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"]
     inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
-    return list(dict.fromkeys([*code.co_names, *itertools.chain(*inner)]))
+    return list(dict.fromkeys([*own, *itertools.chain(*inner)]))
 
 
 def _known(file):
