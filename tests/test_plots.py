@@ -60,6 +60,18 @@ def test_filters_are_stretched_around_grey_and_activations_sorted():
     assert "low 3 maps of 4×4, 33% of the values are 0 or less; high 2 maps of 1×1, 0%" in text(axes)
 
 
+def test_a_panel_a_target_and_a_line_a_strategy():
+    rows = [(s, t, f"block{b}", seed, 0.1 * b + 0.3 * (s == "pretrained") + seed / 100)
+            for s in ("pretrained", "random") for t in ("pictures", "digits") for b in (1, 2) for seed in range(3)
+            if (s, t, b) != ("random", "digits", 2)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["strategy", "target", "block", "seed", "accuracy"])
+    axes = plots.by_block(table, title="t", floor=0.1)
+    assert [axis.get_title(loc="left") for axis in axes] == ["pictures", "digits"]
+    assert "t: pictures, pretrained 41% at block1, 51% at block2; pictures, random 11% at block1" in text(axes)
+    assert text(axes).endswith("digits, random 11% at block1.")
+    assert len(axes[0].containers) == 2 and [label.get_text() for label in axes[1].get_xticklabels()] == ["block1", "block2"]
+
+
 def test_lines_differ_in_more_than_colour(table):
     lines = [container.lines[0] for container in plots.by_size(table).containers]
     assert len({line.get_marker() for line in lines}) == len({line.get_linestyle() for line in lines}) == 3

@@ -25,9 +25,17 @@ def show(axes, alt=None):
 
     figure = np.ravel(axes)[0].figure
     alt = alt or figure.get_label()
-    data = {"image/png": _png(figure), "text/plain": alt}
+    data = {"image/png": png(figure), "text/plain": alt}
     plt.close(figure)
     display(data, raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def png(figure):
+    """A matplotlib figure as a PNG picture, in base64 as a str."""
+    image = io.BytesIO()
+    # White paper keeps black text readable in a dark theme.
+    figure.savefig(image, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    return base64.b64encode(image.getvalue()).decode()
 
 
 def show_switchable(axes, alt=None):
@@ -49,7 +57,7 @@ def show_switchable(axes, alt=None):
                 ids.append(f"{uid}-{list(labels).index(line.get_label())}-{len(ids)}")
                 line.set_gid(ids[-1])
     colours = {line.get_label(): line.get_color() for axis in figure.axes for line in axis.get_lines()}
-    picture = _png(figure)
+    picture = png(figure)
     vector = io.StringIO()
     with plt.rc_context({"svg.hashsalt": uid, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(vector, format="svg", bbox_inches="tight", facecolor="white", metadata={"Date": None})
@@ -137,17 +145,9 @@ def by_size(table, order=None, title=None, value="accuracy", floor=None):
     for index, name in enumerate(order):
         rows = table[table["strategy"] == name]
         sizes = sorted(rows["size"].unique())
-        found = [claims.interval(rows.loc[rows["size"] == size, value]) for size in sizes]
-        mean, low, high = np.array(found).T
-        axis.errorbar(
-            sizes, mean, [mean - low, high - mean], label=name, capsize=3, color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)],
-        )  # fmt: skip
+        mean = _line(axis, index, name, sizes, [rows.loc[rows["size"] == size, value] for size in sizes])
         said.append(f"{name} " + ", ".join(f"{m:.0%} with {s:,}" for s, m in zip(sizes, mean)))
-    if floor is not None:
-        axis.axhline(floor, color="grey", linestyle=":", linewidth=1)
-        axis.annotate("guessing", (1, floor), xycoords=("axes fraction", "data"), fontsize=8, color="grey",
-                      ha="right", va="bottom")  # fmt: skip
+    _guessing(axis, floor)
     sizes = sorted(table["size"].unique())
     axis.set_xscale("log")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
@@ -159,6 +159,114 @@ def by_size(table, order=None, title=None, value="accuracy", floor=None):
     axis.set_title(title or "", fontsize=10, loc="left")
     figure.set_label(_sentence(title or value, "; ".join(said)))
     return axis
+
+
+def matrix(table, rows, columns, advice=None, title=None, value="accuracy"):
+    """A heat map of strategies: a row a case, a column a strategy, each cell with its mean and 95 % interval.
+
+    table: of `experiments.compare`. rows: {the name of a case: {column: value, ...} that chooses its trainings}.
+    columns: strategies, in order. advice: {case: strategy}, framed by a broken line; the best mean of a
+    case has a full frame. Colours show the points lost against the best of the same row.
+    """
+    found = {case: {} for case in rows}
+    for case, where in rows.items():
+        chosen = table[np.logical_and.reduce([table[column] == wanted for column, wanted in where.items()])]
+        for name in columns:
+            found[case][name] = claims.interval(chosen.loc[chosen["strategy"] == name, value])
+    means = np.array([[found[case][name][0] for name in columns] for case in rows])
+    lost = means.max(axis=1, keepdims=True) - means
+    figure, axis = plt.subplots(figsize=(1.25 * len(columns) + 1.8, 0.55 * len(rows) + 1.3))
+    image = axis.imshow(100 * lost, cmap="cividis_r", vmin=0, vmax=40, aspect="auto")
+    for y, case in enumerate(rows):
+        for x, name in enumerate(columns):
+            mean, low, high = found[case][name]
+            axis.annotate(f"{100 * mean:.0f} ± {50 * (high - low):.0f}", (x, y), ha="center", va="center", fontsize=9,
+                          color="white" if lost[y, x] > 0.2 else "black")  # fmt: skip
+        for x, line in ((means[y].argmax(), "-"), (columns.index(advice[case]) if advice else None, (0, (2, 2)))):
+            if x is not None:
+                inset = 0.46 if line == "-" else 0.40
+                axis.add_patch(plt.Rectangle((x - inset, y - inset), 2 * inset, 2 * inset, fill=False, linestyle=line,
+                                             linewidth=1.8, edgecolor="#D55E00" if line == "-" else "black"))  # fmt: skip
+    axis.set_xticks(range(len(columns)), [name.replace(" ", "\n", 1) for name in columns], fontsize=9)
+    axis.set_yticks(range(len(rows)), list(rows), fontsize=9)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axis, label="points behind the best", extend="max", fraction=0.03, pad=0.02)
+    frames = "full frame: the best mean" + ("; broken frame: the rule's advice" if advice else "")
+    axis.set_title(f"{title}\n{frames}" if title else frames, fontsize=10, loc="left")
+    said = (
+        f"{case}: " + ", ".join(f"{name} {found[case][name][0]:.0%}" for name in columns)
+        + (f" (the rule: {advice[case]})" if advice else "") for case in rows
+    )  # fmt: skip
+    figure.set_label(_sentence(title or "Strategies by case", "; ".join(said)))
+    return axis
+
+
+def cases(table, best, rule, points=None, title=None):
+    """The map of the four cases: similarity against pictures a class, each measured case marked by the strategy that won.
+
+    table: of `fourcases.evidence`. best: a strategy for each of its rows. rule: a `fourcases.Rule`, whose
+    thresholds are drawn and whose advice is written into the fields. points: {name: (per_class, similarity)} of further data sets.
+    """
+    best = np.asarray(best)
+    figure, axis = plt.subplots(figsize=(7.6, 4.4))
+    names = list(dict.fromkeys([*rule.advice.values(), *sorted(set(best))]))
+    for index, name in enumerate(names):
+        rows = table[best == name]
+        axis.plot(rows["per_class"] * 1.06 ** (index - len(names) / 2), rows["similarity"], MARKERS[index % len(MARKERS)],
+                  color=COLOURS[index % len(COLOURS)], alpha=0.75, label=f"{name} won")  # fmt: skip
+    for name, (per_class, similarity) in (points or {}).items():
+        axis.plot(per_class, similarity, "*", color="black", markersize=15)
+        axis.annotate(name, (per_class, similarity), (9, 4), textcoords="offset points", fontsize=10, weight="bold")
+    axis.set_xscale("log")
+    axis.axvline(rule.large_from, color="black", linewidth=1)
+    axis.axhline(rule.similar_from, color="black", linewidth=1)
+    for (size, kind), name in rule.advice.items():
+        x, y = ("left", 0.01) if size == "small" else ("right", 0.99), ("top", 0.985) if kind == "similar" else ("bottom", 0.015)
+        axis.annotate(f"{size}, {kind}: {name}", (x[1], y[1]), xycoords="axes fraction", ha=x[0], va=y[0], fontsize=9,
+                      bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1})  # fmt: skip
+    ticks = sorted(set(table["per_class"]))
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel("labelled pictures a class")
+    _fractions(axis, "y", "similarity: errors that pretraining avoids")
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axis.set_title(title or "", fontsize=10, loc="left")
+    said = [f"{size} and {kind}, {name}" for (size, kind), name in rule.advice.items()]
+    said += [f"{name} won {np.sum(best == name)} of {len(best)} measured cases" for name in names]
+    said += [f"{name} stands at {p:g} pictures a class and similarity {s:.0%}" for name, (p, s) in (points or {}).items()]
+    figure.set_label(_sentence(title or "The four cases", "; ".join(said)))
+    return axis
+
+
+def by_block(table, title=None, value="accuracy", floor=None):
+    """Mean of `value` (a fraction) against the block that the features come from, with 95 % intervals over seeds.
+
+    table: columns strategy, target, block, seed and `value`; a panel a target, a line a strategy,
+    blocks from left to right in the order of the table. floor: a level to mark, such as guessing.
+    """
+    targets, order, blocks = (list(dict.fromkeys(table[column])) for column in ("target", "strategy", "block"))
+    figure, axes = plt.subplots(1, len(targets), figsize=(0.8 + 4.0 * len(targets), 3.6), sharey=True, squeeze=False)
+    said = []
+    for axis, target in zip(axes[0], targets):
+        for index, name in enumerate(order):
+            rows = table[(table["strategy"] == name) & (table["target"] == target)]
+            there = [block for block in blocks if (rows["block"] == block).any()]
+            samples = [rows.loc[rows["block"] == block, value] for block in there]
+            mean = _line(axis, index, name, [blocks.index(block) for block in there], samples)
+            said.append(f"{target}, {name} " + ", ".join(f"{m:.0%} at {block}" for block, m in zip(there, mean)))
+        _guessing(axis, floor)
+        axis.set_xticks(range(len(blocks)), blocks)
+        axis.set_xlabel("cut after")
+        axis.set_ylim(0, 1.02)
+        _fractions(axis, "y", f"test {value}" if axis is axes[0, 0] else "")
+        axis.set_title(target, fontsize=10, loc="left")
+    axes[0, 0].legend(frameon=False, fontsize=9, loc="upper left")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.set_label(_sentence(title or value, "; ".join(said)))
+    return axes[0]
 
 
 def curves(history, title=None):
@@ -247,6 +355,23 @@ def activations(picture, maps, channels=8, title=None):
     return axes
 
 
+def _line(axis, index, name, places, samples):
+    """Draw the line number `index`, through the means of samples with their 95 % intervals; returns the means."""
+    mean, low, high = np.array([claims.interval(sample) for sample in samples]).T
+    axis.errorbar(
+        places, mean, [mean - low, high - mean], label=name, capsize=3, color=COLOURS[index % len(COLOURS)],
+        marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)],
+    )  # fmt: skip
+    return mean
+
+
+def _guessing(axis, floor):
+    if floor is not None:
+        axis.axhline(floor, color="grey", linestyle=":", linewidth=1)
+        axis.annotate("guessing", (1, floor), xycoords=("axes fraction", "data"), fontsize=8, color="grey",
+                      ha="right", va="bottom")  # fmt: skip
+
+
 def _by_epoch(axes, title, head, said):
     """Finish a figure of two panels, a loss and an accuracy by epoch."""
     figure = axes[0].figure
@@ -260,13 +385,6 @@ def _by_epoch(axes, title, head, said):
     figure.tight_layout()
     figure.set_label(_sentence(head, "; ".join(said)))
     return axes
-
-
-def _png(figure):
-    image = io.BytesIO()
-    # White paper keeps black text readable in a dark theme.
-    figure.savefig(image, format="png", dpi=100, bbox_inches="tight", facecolor="white")
-    return base64.b64encode(image.getvalue()).decode()
 
 
 def _fractions(axis, side, label):

@@ -134,9 +134,12 @@ def linear_probe(backbone, at=None, c=0.01):
 def earlier_probe(backbone, c=0.01):
     """`linear_probe` on the block below the last whose features do best in cross-validation on the training pictures.
 
-    The test pictures have no say in it, and the chosen probe is trained on all training pictures.
+    The test pictures have no say in it, and the chosen probe is trained on all training pictures. Raises CourseError
+    for a Backbone with a single block, and for pictures that `cross_validated` refuses.
     """
     earlier = list(backbone.blocks)[:-1]
+    if not earlier:
+        raise CourseError(f"{backbone.name} has no earlier block than {list(backbone.blocks)[-1]}: take linear_probe.")
 
     def train(split, seed):
         found = {at: cross_validated(features.extract(backbone, split.x_train, at, show=False), split.y_train, seed, c)
