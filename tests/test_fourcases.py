@@ -39,6 +39,8 @@ def cases(n=40, seed=0):
     small = table["per_class"] < 20
     for name in fourcases.STRATEGIES:
         table[name] = 0.5
+    for name in ("linear probe", "earlier probe"):
+        table[[f"{name}: tried", f"{name}: error"]] = np.nan
     table["linear probe"] = np.where(small, 0.7, 0.6)
     table["fine-tune all"] = np.where(small, 0.6, 0.9)
     return table
@@ -64,11 +66,38 @@ def test_losses_are_points_behind_the_best():
 def test_held_out_advice_never_saw_the_data_set_it_is_for():
     table = cases(80)
     one = table["target"].str.startswith("set0")
-    before = np.array(fourcases.held_out(table))
     changed = table.copy()
     changed.loc[one, "scratch"] = 1.0
-    after = np.array(fourcases.held_out(changed))
-    assert "scratch" not in after[one] and (after[one] == before[one]).all()
+    for held_out in (fourcases.held_out, fourcases.held_out_fields):
+        before, after = np.array(held_out(table)), np.array(held_out(changed))
+        assert "scratch" not in after[one] and (after[one] == before[one]).all()
+    other = table.assign(backbone="c", scratch=1.0)
+    assert set(fourcases.held_out(table, known=other)) == {"scratch"}
+    known = other.assign(scratch=np.where(one, 1.0, 0.0))
+    assert "scratch" not in np.array(fourcases.held_out(table, known=known))[one]
+
+
+def test_the_usual_strategy_gives_way_to_a_probe_that_was_surely_better():
+    known = cases()  # without a trial: nothing is learned about one, and the most cautious threshold stays
+    assert fourcases.learned(known) == ("fine-tune all", max(fourcases.SURENESS))
+    for tried, wanted in (
+        (None, "fine-tune all"),
+        ({"linear probe": (0.08, 0.03), "earlier probe": (-0.1, 0.03)}, "fine-tune all"),
+        ({"linear probe": (0.10, 0.03), "earlier probe": (-0.1, 0.03)}, "linear probe"),
+        ({"linear probe": (0.10, 0.03), "earlier probe": (0.15, 0.04)}, "earlier probe"),
+        ({"linear probe": (0.0, 0.0), "earlier probe": (0.0, 0.0)}, "fine-tune all"),
+    ):
+        assert fourcases.advise([tried], known) == [wanted]
+
+
+def test_the_threshold_is_learned_from_the_trials_of_the_known_cases():
+    known = cases()
+    small = known["per_class"] < 20  # where the linear probe is best
+    known["linear probe: tried"], known["earlier probe: tried"] = np.where(small, 0.04, 0.01), -0.1
+    known["linear probe: error"], known["earlier probe: error"] = 0.03, 0.03
+    usual, threshold = fourcases.learned(known)
+    assert usual == "fine-tune all" and 0.01 / 0.03 <= threshold < 0.04 / 0.03
+    assert fourcases.losses(known, fourcases.advise(fourcases.tried_of(known), known)).max() == 0
 
 
 def test_too_few_cases_for_a_rule_is_a_sentence():
@@ -79,6 +108,7 @@ def test_too_few_cases_for_a_rule_is_a_sentence():
 def test_the_shipped_evidence_is_whole():
     table = fourcases.evidence()
     assert {"backbone", "target", "per_class", "similarity", *fourcases.STRATEGIES} <= set(table)
+    assert len(fourcases.tried_of(table)) == len(table) and any(fourcases.tried_of(table))
     assert len(table) >= 40 and table[list(fourcases.STRATEGIES)].apply(lambda c: c.between(0, 1)).all().all()
     assert (table["similarity"] > 0).all() and (table["per_class"] > 0).all()
     families = table["target"].str.split().str[0].unique()
@@ -111,13 +141,48 @@ def test_where_nothing_is_known_similarity_says_nothing(backbone, things):
 
 
 def test_the_advice_has_reasons_a_confidence_and_a_table(backbone, things):
-    found = fourcases.recommend(with_split(things, 100), backbone)
+    found = fourcases.recommend(with_split(things, 100), backbone, with_trial=False)
     assert found.strategy in fourcases.STRATEGIES and 0 <= found.confidence <= 1 and found.lost >= 0
-    assert found.field[0] in fourcases.SIZES and found.field[1] in fourcases.KINDS
     text, html = repr(found), found._repr_html_()
-    for part in ("advice", "10 labelled pictures a class", "confidence", found.strategy):
+    for part in ("advice", "10 labelled pictures a class", "similarity", "control", "confidence", found.strategy):
         assert part in text and part in html
     assert (found.at is None) == ("probe" not in found.strategy)
+    assert found.tried is None and "trial" not in text
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return backbones.load("VGG16", "mini", size=32, until="block2")
+
+
+def two_kinds(per_class):
+    """Bright and dark noise: any probe knows them apart."""
+    y = np.arange(2 * per_class) % 2
+    x = np.random.RandomState(0).randint(0, 80, (len(y), 32, 32, 3)) + 150 * y[:, None, None, None]
+    return datasets.Dataset("kinds", x.astype("uint8"), y, x[:2].astype("uint8"), y[:2], ("dark", "bright"), "made")
+
+
+def test_a_trial_compares_probes_with_fine_tuning_on_held_out_pictures(tiny):
+    found = fourcases.trial(two_kinds(12), tiny)
+    assert list(found) == ["linear probe", "earlier probe"]
+    for mean, error in found.values():
+        assert -1 <= mean <= 1 and 0 <= error <= 0.5
+    said = fourcases.recommend(two_kinds(12), tiny)
+    assert said.tried == found and "against fine-tune all, give or take" in repr(said)
+
+
+def test_too_few_pictures_for_a_trial(tiny):
+    with pytest.raises(CourseError, match="at least 5 training pictures of each class"):
+        fourcases.trial(two_kinds(4), tiny)
+    assert fourcases.recommend(two_kinds(4), tiny).tried is None
+
+
+def test_a_trial_leaves_classes_out_that_cannot_be_measured(tiny):
+    data = two_kinds(12)
+    y = data.y_train * 2
+    y[0] = 1  # one picture of a third class
+    found = fourcases.recommend(replace(data, y_train=y, classes=("dark", "odd", "bright")), tiny)
+    assert found.tried and "1 class with a single picture" in repr(found)
 
 
 def test_only_training_pictures_count(backbone, things):
@@ -140,21 +205,22 @@ def test_only_training_pictures_count(backbone, things):
     ],
 )
 def test_data_without_an_answer_gets_a_sentence(backbone, things, y, classes, sentence):
-    for work in (fourcases.measure, fourcases.recommend):
+    for work in (fourcases.measure, fourcases.recommend, fourcases.trial):
         with pytest.raises(CourseError, match=sentence):
             work(with_labels(things, y, classes), backbone)
 
 
 def test_a_class_with_one_picture_and_one_without_are_left_out_and_said(backbone, things):
     y = [0, 1] * 10 + [2]
-    found = fourcases.recommend(with_labels(things, y, ("a", "b", "c", "d")), backbone)
+    found = fourcases.recommend(with_labels(things, y, ("a", "b", "c", "d")), backbone, with_trial=False)
     assert "1 class with a single picture" in repr(found) and "1 class without a training picture" in repr(found)
     assert found.measured["classes"] == 2
 
 
 def test_heavy_imbalance_is_said_and_does_not_look_like_success(backbone, things):
     y = np.array([0] * 190 + [1] * 10)
-    found = fourcases.recommend(with_labels(things, np.random.RandomState(0).permutation(y), ("a", "b")), backbone)
+    part = with_labels(things, np.random.RandomState(0).permutation(y), ("a", "b"))
+    found = fourcases.recommend(part, backbone, with_trial=False)
     assert "95% are of one class" in repr(found)
     assert found.measured["blocks"]["block4"][0] < 0.75, "always the commonest class would be 95 % in plain accuracy"
 
@@ -168,6 +234,7 @@ def test_a_backbone_with_one_block_has_no_earlier_one(things):
     one = backbones.load("VGG16", "mini", size=32, until="block1")
     part = with_split(things, 50)
     assert fourcases.measure(part, one)["earlier"] == "block1"
+    assert list(fourcases.trial(two_kinds(12), one)) == ["linear probe"]
     with pytest.raises(CourseError, match="no earlier block"):
         strategies.earlier_probe(one)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlcourse import plots, widgets
+from tlcourse import fourcases, plots, widgets
 
 
 @pytest.fixture
@@ -114,3 +114,27 @@ def test_lines_have_switches_that_need_no_kernel(shown):
         assert len(ids) == 2 and all(html.count(f'id="{line}"') == 1 for line in ids)  # a line in each panel
     assert 'src="data:image/png;base64,' + data["image/png"] in html  # what is left where styles are not trusted
     assert not plt.get_fignums()
+
+
+def test_the_matrix_says_means_the_best_and_the_advice():
+    rows = [(name, target, seed, value + 0.01 * seed) for target, values in (("a", (0.5, 0.8)), ("b", (0.9, 0.3)))
+            for name, value in zip(("probe", "all"), values) for seed in range(3)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["strategy", "target", "seed", "accuracy"])
+    cases = {"case a": {"target": "a"}, "case b": {"target": "b"}}
+    axis = plots.matrix(table, cases, ["probe", "all"], {"case a": "probe", "case b": "probe"}, title="T")
+    said = text(axis)
+    assert "case a: probe 51%, all 81% (the rule: probe)" in said and "case b: probe 91%, all 31%" in said
+    assert [text.get_text() for text in axis.texts] == ["51 ± 2", "81 ± 2", "91 ± 2", "31 ± 2"]
+    full = [patch.get_x() for patch in axis.patches if patch.get_linestyle() == "-"]
+    assert np.allclose(full, [0.54, -0.46]) and len(axis.patches) == 4
+    assert "rule" not in text(plots.matrix(table, cases, ["probe", "all"]))
+
+
+def test_the_map_says_fields_winners_and_points():
+    table = pd.DataFrame({"per_class": [2, 10, 100], "similarity": [0.2, 1.1, 0.9]})
+    rule = fourcases.Rule(20.0, 0.7, {("small", "similar"): "x", ("small", "different"): "y",
+                                      ("large", "similar"): "x", ("large", "different"): "x"})  # fmt: skip
+    axis = plots.cases(table, ["x", "y", "x"], rule, {"mine": (30, 0.5)}, title="Map")
+    said = text(axis)
+    assert "x won 2 of 3" in said and "small and different, y" in said and "mine stands at 30" in said
+    assert {"mine", "small, different: y"} <= {text.get_text() for text in axis.texts}

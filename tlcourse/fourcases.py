@@ -1,30 +1,31 @@
-"""Small or large, similar or different: where a data set stands, measured, and the strategy that this suggests.
+"""Small or large, similar or different: where a data set stands, measured, and a strategy for it.
 
-The folk table of transfer learning has two axes and four fields. Here both axes are measured, and what stands
-in the fields was found by training every strategy on many targets (`evidence`).
+The folk table of transfer learning has two axes and four fields. Here both axes are measured (`measure`), the fields are
+fitted to what training every strategy on many targets gave (`evidence`, `fitted`), and the advice does not rest
+on them, for they lose more on unseen data sets than a trial on the learner's own pictures (`recommend`).
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedKFold
 
-from tlcourse import CourseError, backbones, features, strategies
+from tlcourse import CourseError, backbones, datasets, features, progress, strategies
 from tlcourse.claims import interval
+from tlcourse.quiet import keras
+
+layers = keras.layers
 
 STRATEGIES = ("linear probe", "earlier probe", "fine-tune top", "fine-tune all", "scratch")
+PROBES = STRATEGIES[:2]
 SIZES, KINDS = ("small", "large"), ("similar", "different")
-# The rule of thumb as courses have it (for instance the notes of Stanford's CS231n, "Transfer Learning").
-FOLK = {
-    ("small", "similar"): "linear probe",
-    ("small", "different"): "earlier probe",
-    ("large", "similar"): "fine-tune all",
-    ("large", "different"): "fine-tune all",
-}
 MEASURED_ON = 1000  # pictures at most: more change the numbers little, and cost seconds
 FEWEST = 4  # cases in a field of a rule
+SURENESS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # standard errors; candidates for the threshold of `learned`
+FEWEST_TRIED = 5  # pictures a class in a trial
 C = 0.1  # of the linear probes; see `strategies.linear_probe`
 
 
@@ -90,16 +91,35 @@ def losses(cases, advice):
     return found.to_numpy()[np.arange(len(cases)), [STRATEGIES.index(name) for name in advice]]
 
 
-def held_out(cases):
-    """The advice for each case of a Rule that was fitted without all cases of the same data set, as a list.
+def held_out_fields(cases):
+    """The advice for each case of a Rule that was fitted without all cases of the same data set, as a list."""
+    return _without_the_own(cases, lambda known, asked: fitted(known).advise(asked))
 
-    A data set is the first word of a target's name: variants and subsets go together.
+
+def held_out(cases, known=None, with_trial=True):
+    """The advice of `recommend` for each case, as a list, given without knowing any case of the same data set.
+
+    cases: a table like `evidence`. known: further cases that may be known, of another backbone, say: then those of
+    `cases` are not.
     """
-    families, advice = cases["target"].str.split().str[0], pd.Series("", cases.index)
-    for family in families.unique():
-        tested = families == family
-        advice[tested] = fitted(cases[~tested]).advise(cases[tested])
-    return list(advice)
+    def advice(others, asked):
+        return advise(tried_of(asked) if with_trial else [None] * len(asked), others)
+
+    return _without_the_own(cases, advice, known)
+
+
+def _without_the_own(cases, advice, known=None):
+    """advice(others, asked) for the cases of each data set in turn; others: the known cases of other data sets."""
+    known = cases if known is None else known
+    family, found = _family(cases), pd.Series("", cases.index)
+    for name in family.unique():
+        found[family == name] = advice(known[_family(known) != name], cases[family == name])
+    return list(found)
+
+
+def _family(cases):
+    """The data set of each case, the first word of its target: variants and subsets go together."""
+    return cases["target"].str.split().str[0]
 
 
 def _lost(cases):
@@ -115,27 +135,26 @@ def _between(values):
 
 @dataclass(frozen=True, eq=False)
 class Recommendation:
-    """What `recommend` says: a strategy, the block whose features a probe takes (else None), a reason a
-    measured number, and a confidence.
+    """What `recommend` says.
 
-    confidence: the fraction, 0-1, of the measured cases of the same field where this strategy came within a point of the
-        best. lost: the accuracy that it lost there on average. measured: what `measure` gave.
+    strategy: one of STRATEGIES. at: the block whose features a probe takes; None for the others.
+    reasons: ((about what, a sentence with the numbers), ...). confidence: the fraction, 0-1, of the measured cases of
+        about this size in which such advice came within a point of the best strategy. lost: the accuracy that
+        it lost there on average. measured: what `measure` gave; tried: what `trial` gave, None without one.
     """
 
     strategy: str
     at: str | None
-    field: tuple
     reasons: tuple
     confidence: float
     lost: float
     measured: dict
+    tried: dict | None
 
     def table(self):
-        """The same as a small DataFrame with a row a reason."""
-        rows = [("advice", f"{self.strategy} at {self.at}" if self.at else self.strategy)]
-        rows += [("case", " and ".join(self.field)), *self.reasons]
-        rows.append(("confidence", f"{self.confidence:.0%} of the measured cases like this one agree within a point; "
-                                   f"mean loss {100 * self.lost:.1f} points"))  # fmt: skip
+        """The same as a small DataFrame."""
+        sure = f"{self.confidence:.0%} of the measured cases of this size within a point of the best; mean loss {100 * self.lost:.1f} points."
+        rows = [("advice", f"{self.strategy} at {self.at}" if self.at else self.strategy), *self.reasons, ("confidence", sure)]
         return pd.DataFrame(rows, columns=["", "says"]).set_index("")
 
     def __repr__(self):
@@ -149,7 +168,7 @@ def measure(data, backbone, seed=0):
     """Where the training pictures of a Dataset stand, by a linear probe's balanced accuracy in cross-validation.
 
     Returns a dict: pictures, classes (with at least two pictures), per_class (the median), largest (the commonest class's
-    fraction), chance (1 / classes), random (accuracy on the top features of the untrained network), blocks
+    fraction), fewest (pictures of the rarest of them), alone (classes with one picture), chance (1 / classes), random (accuracy on the top features of the untrained network), blocks
     ({block: (mean, low, high)}, 95 % intervals over folds, which are rough), earlier (the best block below the last), and
     similarity: how much of what the earlier block knows beyond guessing the top still knows,
     (top - chance + e) / (earlier - chance + e), from about 0 (nothing) over 1 (all) to more than 1 (the top knows more).
@@ -173,6 +192,8 @@ def measure(data, backbone, seed=0):
         "classes": len(np.unique(y)),
         "per_class": float(np.median(counts[counts > 0])),
         "largest": float(counts.max() / counts.sum()),
+        "fewest": int(counts[counts > 1].min()),
+        "alone": int(np.sum(counts == 1)),
         "chance": chance,
         "random": float(random),
         "blocks": {at: interval(scores) for at, scores in found.items()},
@@ -185,39 +206,144 @@ def _beyond(scores, chance, noise):
     return max(scores.mean() - chance, 0) + noise
 
 
-def recommend(data, backbone, seed=0):
-    """A strategy for a Dataset on a Backbone: its case by measurement (`measure`), its strategy by `rule`.
+def ways(backbone, data, size):
+    """{name: strategy} of the five STRATEGIES for a Dataset with `size` training pictures, see `tlcourse.strategies`.
 
-    Only the training pictures are looked at. It prints as a small table. Raises CourseError as `measure` does.
+    Fine-tuning begins with 100 epochs of the head alone (LP-FT; Kumar et al., 2022) and goes on for about 120 steps of 32
+    pictures, but 4 to 30 epochs, with Adam at 3e-4; scratch is a LeNet (LeCun et al., 1998).
     """
-    found, rule = measure(data, backbone, seed), fitted(evidence())
-    field = rule.place(found["per_class"], found["similarity"])
-    strategy = rule.advice[field]
-    cases = evidence()
-    like = cases[[rule.place(*case) == field for case in zip(cases["per_class"], cases["similarity"])]]
-    lost = losses(like, [strategy] * len(like))
+    classes, shape, steps = len(data.classes), data.x_train.shape[1:], -(-size // 32)
+    blocks = list(backbone.blocks)
+
+    def head():
+        return keras.Sequential([
+            layers.GlobalAveragePooling2D(), layers.Dropout(0.3), layers.Dense(classes, activation="softmax"),
+        ])  # fmt: skip
+
+    def lenet():
+        return keras.Sequential([
+            keras.Input(shape), layers.Rescaling(1 / 255),
+            layers.Conv2D(6, 5, activation="relu"), layers.MaxPooling2D(),
+            layers.Conv2D(16, 5, activation="relu"), layers.MaxPooling2D(), layers.Flatten(),
+            layers.Dense(120, activation="relu"), layers.Dense(84, activation="relu"), layers.Dense(classes, activation="softmax"),
+        ])  # fmt: skip
+
+    fine = {"epochs": int(np.clip(120 // steps, 4, 30)), "probe_epochs": 100, "learning_rate": 3e-4}
+    earlier = {"earlier probe": strategies.earlier_probe(backbone, c=C)} if len(blocks) > 1 else {}
+    return {
+        "linear probe": strategies.linear_probe(backbone, c=C),
+        **earlier,
+        "fine-tune top": strategies.fine_tune(backbone, head, blocks[-1], **fine),
+        "fine-tune all": strategies.fine_tune(backbone, head, blocks[0], **fine),
+        "scratch": strategies.scratch(lenet, epochs=int(np.clip(600 // steps, 20, 60))),
+    }
+
+
+def trial(data, backbone, seed=0):
+    """Does a probe beat fine-tuning everything, on held-out thirds of the training pictures of a Dataset?
+
+    Each strategy is trained on two thirds and asked about the rest; three times where there are no more than
+    300 pictures, else once. It trains for seconds with a mini, for minutes with a network of full width.
+
+    Returns {probe: (difference in balanced accuracy to "fine-tune all", its standard error)}.
+    Raises CourseError as `measure` does, and where a class has fewer than FEWEST_TRIED pictures.
+    """
+    x, y = _some(data, seed)
+    labels, y = np.unique(y, return_inverse=True)
+    if np.bincount(y).min() < FEWEST_TRIED:
+        raise CourseError(f"A trial needs at least {FEWEST_TRIED} training pictures of each class of {data.name}: label more.")
+    made = ways(backbone, replace(data, classes=tuple(labels)), len(y) * 2 // 3)
+    tried = {name: np.full(len(y), np.nan) for name in (*PROBES, "fine-tune all") if name in made}
+    parts = list(StratifiedKFold(3, shuffle=True, random_state=seed).split(x, y))
+    parts = parts if len(y) <= 300 else parts[:1]
+    for (train, held), name in progress.track([(part, name) for part in parts for name in tried], "Trial"):
+        model = made[name](datasets.Split(x[train], y[train], x[:0], y[:0]), seed)
+        tried[name][held] = model.predict(x[held]) == y[held]
+    asked = np.concatenate([held for _, held in parts])
+    weights = 1 / (np.bincount(y[asked])[y[asked]] * len(labels))  # every class counts as much
+    found = {}
+    for name in [name for name in PROBES if name in tried]:
+        differences = (tried[name] - tried["fine-tune all"])[asked]
+        mean = float(weights @ differences)
+        found[name] = mean, float(np.sqrt(weights**2 @ (differences - mean) ** 2))
+    return found
+
+
+def advise(tried, known):
+    """What `recommend` says of some cases, as a list of strategies.
+
+    tried: what `trial` gave for each of the cases, or None. known: a table like `evidence`, which sets both what is
+    usual and how sure a trial must be; see `learned`.
+    """
+    return _said(tried, *learned(known))
+
+
+def learned(known):
+    """(the usual strategy, a threshold) that some cases teach, a table like `evidence`.
+
+    The usual strategy is the one that lost least. A probe takes its place when it beat fine-tuning everything in the trial by
+    more than `threshold` standard errors: of SURENESS, the one with which that advice loses least.
+    """
+    usual, tried = _lost(known).mean().idxmin(), tried_of(known)
+    return usual, min(reversed(SURENESS), key=lambda threshold: losses(known, _said(tried, usual, threshold)).mean())
+
+
+def _said(tried, usual, threshold):
+    advice = []
+    for found in tried:
+        surely = {name: mean for name, (mean, error) in (found or {}).items() if mean > threshold * error}
+        advice.append(max(surely, key=surely.get) if surely else usual)
+    return advice
+
+
+def near(cases, per_class):
+    """The cases whose size, in pictures a class, is nearest to a given one on a logarithmic scale."""
+    far = np.abs(np.log(cases["per_class"] / per_class))
+    return cases[np.isclose(far, far.min())]
+
+
+def tried_of(cases):
+    """What `trial` gave for each row of a table like `evidence`, as `advise` takes it: a list of dicts and Nones."""
+    found = []
+    for _, case in cases.iterrows():
+        pairs = {name: (case[f"{name}: tried"], case[f"{name}: error"]) for name in PROBES}
+        found.append(None if np.isnan(sum(sum(pair) for pair in pairs.values())) else pairs)
+    return found
+
+
+def recommend(data, backbone, seed=0, with_trial=True):
+    """A strategy for a Dataset on a Backbone, with its reasons, by measuring (`measure`) and trying (`trial`).
+
+    Only the training pictures are looked at. with_trial=False leaves the trial out, and so do classes with
+    fewer than FEWEST_TRIED pictures. It prints as a small table. Raises CourseError as `measure` does.
+    """
+    found, cases = measure(data, backbone, seed), evidence()
+    tried = trial(data, backbone, seed) if with_trial and found["fewest"] >= FEWEST_TRIED else None
+    strategy = advise([tried], cases)[0]
+    like = near(cases, found["per_class"])
+    lost = losses(like, advise(tried_of(like) if tried else [None] * len(like), cases))
     at = {"linear probe": list(backbone.blocks)[-1], "earlier probe": found["earlier"]}.get(strategy)
-    return Recommendation(strategy, at, field, _reasons(data, backbone, found, rule),
-                          float(np.mean(lost <= 0.01)), float(lost.mean()), found)  # fmt: skip
+    reasons = _reasons(data, backbone, found, tried)
+    return Recommendation(strategy, at, reasons, float(np.mean(lost <= 0.01)), float(lost.mean()), found, tried)
 
 
-def _reasons(data, backbone, found, rule):
-    """[(about what, a sentence with the numbers)]."""
+def _reasons(data, backbone, found, tried):
+    """((about what, a sentence with the numbers), ...)."""
     last, earlier = list(backbone.blocks)[-1], found["earlier"]
-    (size, kind), means = rule.place(found["per_class"], found["similarity"]), {at: f[0] for at, f in found["blocks"].items()}
+    means = {at: each[0] for at, each in found["blocks"].items()}
+    usual, threshold = learned(evidence())
     said = [
-        ("size", f"{size}: {found['per_class']:.0f} labelled pictures a class; large is {rule.large_from:.0f} or more."),
-        (
-            "similarity",
-            f"{kind}: {last}'s features say {means[last]:.0%} of held-out labels, {earlier}'s {means[earlier]:.0%}, guessing "
-            f"{found['chance']:.0%}: a ratio of {found['similarity']:.2f}; similar is {rule.similar_from:.2f} or more.",
-        ),
-        ("control", f"random weights say {found['random']:.0%}: pretraining adds {100 * (max(means.values()) - found['random']):.0f} points."),
-    ]
-    if found["largest"] > 2 * found["chance"] and found["largest"] > 0.5:
+        ("size", f"{found['per_class']:.0f} labelled pictures a class; in what was measured, {usual} lost least."),
+        ("similarity", f"{found['similarity']:.2f}: {last} says {means[last]:.0%} of held-out labels, {earlier} {means[earlier]:.0%}, "
+                       f"guessing {found['chance']:.0%}; 1 and more is similar."),
+        ("control", f"random weights say {found['random']:.0%}; pretraining adds {100 * (max(means.values()) - found['random']):+.0f} points."),
+    ]  # fmt: skip
+    for name, (mean, error) in (tried or {}).items():
+        said.append(("trial", f"{name} {100 * mean:+.1f} points against fine-tune all, give or take {100 * error:.1f}; "
+                              f"it takes over from {threshold:g} times that on."))
+    if found["largest"] > 2 * found["chance"] or found["largest"] > 0.8:
         said.append(("balance", f"{found['largest']:.0%} are of one class: weight the classes, and do not trust plain accuracy."))
-    alone = len(np.unique(data.y_train)) - found["classes"]
-    empty = len(data.classes) - len(np.unique(data.y_train))
+    alone, empty = found["alone"], len(data.classes) - len(np.unique(data.y_train))
     if alone:
         said.append(("left out", f"{_classes(alone)} with a single picture: too few to measure; label more."))
     if empty:

@@ -7,8 +7,8 @@
 `matrix` trains the strategies of the four cases on subsets, sizes and variants of the drawn and the real data sets
 (which are read from TLCOURSE_HOME), and keeps each row as it comes in RESULTS/NAME.csv; it goes on where it stopped.
 `evidence` measures the two axes of each of these cases, several candidates for similarity among them, and
-writes cases and accuracies into one table. `judge` fits the rule without each data set in turn, and compares its advice
-on that data set with the baselines.
+writes cases and accuracies into one table. `judge` compares the advice on each data set, given without
+knowing it, with the baselines.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from keras import layers
 from scipy import linalg
 
 from tlcourse import CourseError, backbones, datasets, experiments, features, fourcases, strategies
@@ -69,39 +68,12 @@ VARIANTS = {"": lambda x: x, "inverted": lambda x: 255 - x, "noisy": noisy, "shu
 
 
 def ways(backbone):
-    """The five strategies and two controls of lesson 06, for a data set and a size."""
-    first, *_, last = backbone.blocks
-    untrained = backbones.untrained(backbone)
-
-    def of(data, size):
-        k, shape = len(data.classes), data.x_train.shape[1:]
-
-        def head():
-            return keras.Sequential(
-                [layers.GlobalAveragePooling2D(), layers.Dropout(0.3), layers.Dense(k, activation="softmax")]
-            )
-
-        def lenet():
-            return keras.Sequential([
-                keras.Input(shape), layers.Rescaling(1 / 255),
-                layers.Conv2D(6, 5, activation="relu"), layers.MaxPooling2D(),
-                layers.Conv2D(16, 5, activation="relu"), layers.MaxPooling2D(), layers.Flatten(),
-                layers.Dense(120, activation="relu"), layers.Dense(84, activation="relu"), layers.Dense(k, activation="softmax"),
-            ])  # fmt: skip
-
-        steps = -(-size // 32)
-        fine = {"epochs": int(np.clip(120 // steps, 4, 30)), "probe_epochs": 100, "learning_rate": 3e-4}
-        return {
-            "linear probe": strategies.linear_probe(backbone, c=0.1),
-            "earlier probe": strategies.earlier_probe(backbone, c=0.1),
-            "fine-tune top": strategies.fine_tune(backbone, head, last, **fine),
-            "fine-tune all": strategies.fine_tune(backbone, head, first, **fine),
-            "scratch": strategies.scratch(lenet, epochs=int(np.clip(600 // steps, 20, 60))),
-            "majority": strategies.majority(),
-            "random features": strategies.linear_probe(untrained, c=0.1),
-        }
-
-    return of
+    """The five strategies of `fourcases` for a data set and a size, and two controls."""
+    controls = {
+        "majority": strategies.majority(),
+        "random features": strategies.linear_probe(backbones.untrained(backbone), c=fourcases.C),
+    }
+    return lambda data, size: fourcases.ways(backbone, data, size) | controls
 
 
 def main(argv=None):
@@ -164,7 +136,8 @@ def evidence(args):
             distances[name] = frechet(features.extract(backbone, data.x_train[:1000], show=False), source)
         axes = [axes_of(data, size, seed, backbone) for seed in sorted(found["seed"].unique())]
         rows.append({"backbone": args.name, "target": name, "per_class": per_class, "seeds": len(axes),
-                     **pd.DataFrame(axes).mean(), "frechet": distances.get(name), **accuracies})  # fmt: skip
+                     **pd.DataFrame(axes).mean(), "frechet": distances.get(name), **accuracies,
+                     **trial_of(data, size, backbone)})  # fmt: skip
         print(f"{args.name}: {name}, {per_class} a class, similarity {rows[-1]['similarity']:.2f}", flush=True)
     kept = pd.read_csv(args.out) if args.out.is_file() else pd.DataFrame({"backbone": []})
     table = pd.concat([kept[kept["backbone"] != args.name], pd.DataFrame(rows)])
@@ -178,6 +151,16 @@ def axes_of(data, size, seed, backbone):
     top, earlier = list(found["blocks"].values())[-1][0], found["blocks"][found["earlier"]][0]
     avoided = (top - found["random"]) / max(1 - found["random"], 0.01)
     return {"similarity": found["similarity"], "gain": top - earlier, "avoided": avoided}
+
+
+def trial_of(data, size, backbone):
+    """The trial on the pictures of seed 0, as columns; none where there are too few pictures."""
+    if size < fourcases.FEWEST_TRIED * len(data.classes):
+        return {}
+    split = datasets.sample(data, size, 0)
+    found = fourcases.trial(replace(data, x_train=split.x_train, y_train=split.y_train), backbone)
+    keras.backend.clear_session()
+    return {f"{name}: {what}": value for name, pair in found.items() for what, value in zip(("tried", "error"), pair)}
 
 
 def source_features(backbone):
@@ -196,27 +179,23 @@ def frechet(x, source):
 
 
 def judge(args):
-    """Print hit rate and regret of the held-out advice, by each candidate for similarity, and of the baselines."""
+    """Print hit rate and regret of the advice on data sets that it has not seen, and of the baselines."""
     table = pd.read_csv(args.table)
     for backbone, cases in table.groupby("backbone", sort=False):
-        if cases["target"].nunique() < 10:  # too few to fit a rule on: see how the rule of all others does there
-            others = fourcases.fitted(table[table["backbone"] != backbone])
-            advised = {"recommend, fitted on other backbones": others.advise(cases)}
-        else:
-            advised = {"recommend": fourcases.held_out(cases)}
-            for other in ("gain", "avoided", "frechet"):
-                if cases[other].notna().all():
-                    sign = -1 if other == "frechet" else 1
-                    advised[f"  with {other} as similarity"] = fourcases.held_out(cases.assign(similarity=sign * cases[other]))
+        rest = table[table["backbone"] != backbone] if cases["target"].nunique() < 10 else None
+        advised = {"recommend": fourcases.held_out(cases, rest), "  without its trial": fourcases.held_out(cases, rest, False)}
+        if rest is None:
+            for name in ("similarity", "gain", "avoided", "frechet"):
+                if cases[name].notna().all():
+                    sign = -1 if name == "frechet" else 1
+                    axis = cases.assign(similarity=sign * cases[name])
+                    advised[f"  four fields by size and {name}"] = fourcases.held_out_fields(axis)
         advised |= {f"always {name}": [name] * len(cases) for name in fourcases.STRATEGIES}
-        folk = fourcases.Rule(20, fourcases.fitted(cases).similar_from, fourcases.FOLK)
-        advised["the folk table, large from 20 a class"] = folk.advise(cases)
         print(f"{backbone}: {len(cases)} cases of {cases['target'].nunique()} targets")
         for name, advice in advised.items():
             lost = fourcases.losses(cases, advice)
             print(f"  {name:42} best {np.mean(lost == 0):4.0%}, within a point {np.mean(lost <= 0.01):4.0%}, "
                   f"mean loss {100 * lost.mean():4.1f} points, largest {100 * lost.max():4.1f}")  # fmt: skip
-        print(f"  fitted on all of them: {fourcases.fitted(cases)}")
 
 
 if __name__ == "__main__":
