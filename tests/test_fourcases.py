@@ -79,7 +79,7 @@ def test_held_out_advice_never_saw_the_data_set_it_is_for():
 
 def test_the_usual_strategy_gives_way_to_a_probe_that_was_surely_better():
     known = cases()  # without a trial: nothing is learned about one, and the most cautious threshold stays
-    assert fourcases.learned(known) == ("fine-tune all", max(fourcases.SURENESS))
+    assert fourcases.learned(known) == ("fine-tune all", "fine-tune all", max(fourcases.SURENESS))
     for tried, wanted in (
         (None, "fine-tune all"),
         ({"linear probe": (0.08, 0.03), "earlier probe": (-0.1, 0.03)}, "fine-tune all"),
@@ -95,8 +95,9 @@ def test_the_threshold_is_learned_from_the_trials_of_the_known_cases():
     small = known["per_class"] < 20  # where the linear probe is best
     known["linear probe: tried"], known["earlier probe: tried"] = np.where(small, 0.04, 0.01), -0.1
     known["linear probe: error"], known["earlier probe: error"] = 0.03, 0.03
-    usual, threshold = fourcases.learned(known)
-    assert usual == "fine-tune all" and 0.01 / 0.03 <= threshold < 0.04 / 0.03
+    known.loc[known["per_class"] == 2, ["linear probe: tried", "linear probe: error"]] = np.nan
+    without, usual, threshold = fourcases.learned(known)
+    assert (without, usual) == ("linear probe", "fine-tune all") and 0.01 / 0.03 <= threshold < 0.04 / 0.03
     assert fourcases.losses(known, fourcases.advise(fourcases.tried_of(known), known)).max() == 0
 
 
@@ -147,7 +148,7 @@ def test_the_advice_has_reasons_a_confidence_and_a_table(backbone, things):
     for part in ("advice", "10 labelled pictures a class", "similarity", "control", "confidence", found.strategy):
         assert part in text and part in html
     assert (found.at is None) == ("probe" not in found.strategy)
-    assert found.tried is None and "trial" not in text
+    assert found.tried == {} and "trial" not in text and found.strategy == fourcases.learned(fourcases.evidence())[1]
 
 
 @pytest.fixture(scope="module")

@@ -96,16 +96,12 @@ def held_out_fields(cases):
     return _without_the_own(cases, lambda known, asked: fitted(known).advise(asked))
 
 
-def held_out(cases, known=None, with_trial=True):
+def held_out(cases, known=None):
     """The advice of `recommend` for each case, as a list, given without knowing any case of the same data set.
 
-    cases: a table like `evidence`. known: further cases that may be known, of another backbone, say: then those of
-    `cases` are not.
+    cases: a table like `evidence`. known: the cases that may be known instead of those in `cases`, of another backbone, say.
     """
-    def advice(others, asked):
-        return advise(tried_of(asked) if with_trial else [None] * len(asked), others)
-
-    return _without_the_own(cases, advice, known)
+    return _without_the_own(cases, lambda others, asked: advise(tried_of(asked), others), known)
 
 
 def _without_the_own(cases, advice, known=None):
@@ -140,7 +136,7 @@ class Recommendation:
     strategy: one of STRATEGIES. at: the block whose features a probe takes; None for the others.
     reasons: ((about what, a sentence with the numbers), ...). confidence: the fraction, 0-1, of the measured cases of
         about this size in which such advice came within a point of the best strategy. lost: the accuracy that
-        it lost there on average. measured: what `measure` gave; tried: what `trial` gave, None without one.
+        it lost there on average. measured: what `measure` gave; tried: what `trial` gave, None where there are too few pictures for one.
     """
 
     strategy: str
@@ -272,27 +268,30 @@ def trial(data, backbone, seed=0):
 def advise(tried, known):
     """What `recommend` says of some cases, as a list of strategies.
 
-    tried: what `trial` gave for each of the cases, or None. known: a table like `evidence`, which sets both what is
-    usual and how sure a trial must be; see `learned`.
+    tried: what `trial` gave for each of the cases, None where there are too few pictures for one. known: a table like
+    `evidence`, which sets what is usual and how sure a trial must be; see `learned`.
     """
     return _said(tried, *learned(known))
 
 
 def learned(known):
-    """(the usual strategy, a threshold) that some cases teach, a table like `evidence`.
+    """(the usual strategy without a trial, that with one, a threshold): what some cases teach, a table like `evidence`.
 
-    The usual strategy is the one that lost least. A probe takes its place when it beat fine-tuning everything in the trial by
-    more than `threshold` standard errors: of SURENESS, the one with which that advice loses least.
+    The usual strategy is the one that lost least in the cases with, or without, a trial. A probe takes its place when it beat
+    fine-tuning everything by more than `threshold` standard errors in the trial: of SURENESS, the one with which
+    that advice loses least.
     """
-    usual, tried = _lost(known).mean().idxmin(), tried_of(known)
-    return usual, min(reversed(SURENESS), key=lambda threshold: losses(known, _said(tried, usual, threshold)).mean())
+    tried, lost = tried_of(known), _lost(known)
+    with_trial = np.array([found is not None for found in tried])
+    usual = [lost[chosen].mean().idxmin() if chosen.any() else lost.mean().idxmin() for chosen in (~with_trial, with_trial)]
+    return *usual, min(reversed(SURENESS), key=lambda threshold: losses(known, _said(tried, *usual, threshold)).mean())
 
 
-def _said(tried, usual, threshold):
+def _said(tried, usual_without, usual, threshold):
     advice = []
     for found in tried:
         surely = {name: mean for name, (mean, error) in (found or {}).items() if mean > threshold * error}
-        advice.append(max(surely, key=surely.get) if surely else usual)
+        advice.append(usual_without if found is None else max(surely, key=surely.get) if surely else usual)
     return advice
 
 
@@ -318,10 +317,11 @@ def recommend(data, backbone, seed=0, with_trial=True):
     fewer than FEWEST_TRIED pictures. It prints as a small table. Raises CourseError as `measure` does.
     """
     found, cases = measure(data, backbone, seed), evidence()
-    tried = trial(data, backbone, seed) if with_trial and found["fewest"] >= FEWEST_TRIED else None
+    enough = found["fewest"] >= FEWEST_TRIED
+    tried = None if not enough else trial(data, backbone, seed) if with_trial else {}
     strategy = advise([tried], cases)[0]
     like = near(cases, found["per_class"])
-    lost = losses(like, advise(tried_of(like) if tried else [None] * len(like), cases))
+    lost = losses(like, advise(tried_of(like), cases))
     at = {"linear probe": list(backbone.blocks)[-1], "earlier probe": found["earlier"]}.get(strategy)
     reasons = _reasons(data, backbone, found, tried)
     return Recommendation(strategy, at, reasons, float(np.mean(lost <= 0.01)), float(lost.mean()), found, tried)
@@ -331,9 +331,9 @@ def _reasons(data, backbone, found, tried):
     """((about what, a sentence with the numbers), ...)."""
     last, earlier = list(backbone.blocks)[-1], found["earlier"]
     means = {at: each[0] for at, each in found["blocks"].items()}
-    usual, threshold = learned(evidence())
+    *usual, threshold = learned(evidence())
     said = [
-        ("size", f"{found['per_class']:.0f} labelled pictures a class; in what was measured, {usual} lost least."),
+        ("size", f"{found['per_class']:.0f} labelled pictures a class; in such cases {usual[tried is not None]} lost least."),
         ("similarity", f"{found['similarity']:.2f}: {last} says {means[last]:.0%} of held-out labels, {earlier} {means[earlier]:.0%}, "
                        f"guessing {found['chance']:.0%}; 1 and more is similar."),
         ("control", f"random weights say {found['random']:.0%}; pretraining adds {100 * (max(means.values()) - found['random']):+.0f} points."),

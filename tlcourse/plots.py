@@ -229,12 +229,13 @@ def cases(table, best, rule, points=None, title=None):
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
     axis.set_xlabel("labelled pictures a class")
-    _fractions(axis, "y", "similarity: errors that pretraining avoids")
+    axis.set_ylabel("similarity")
+    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axis.set_title(title or "", fontsize=10, loc="left")
     said = [f"{size} and {kind}, {name}" for (size, kind), name in rule.advice.items()]
     said += [f"{name} won {np.sum(best == name)} of {len(best)} measured cases" for name in names]
-    said += [f"{name} stands at {p:g} pictures a class and similarity {s:.0%}" for name, (p, s) in (points or {}).items()]
+    said += [f"{name} stands at {p:g} pictures a class and similarity {s:.2f}" for name, (p, s) in (points or {}).items()]
     figure.set_label(_sentence(title or "The four cases", "; ".join(said)))
     return axis
 

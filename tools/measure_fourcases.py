@@ -183,7 +183,7 @@ def judge(args):
     table = pd.read_csv(args.table)
     for backbone, cases in table.groupby("backbone", sort=False):
         rest = table[table["backbone"] != backbone] if cases["target"].nunique() < 10 else None
-        advised = {"recommend": fourcases.held_out(cases, rest), "  without its trial": fourcases.held_out(cases, rest, False)}
+        advised = {"recommend": fourcases.held_out(cases, rest)}
         if rest is None:
             for name in ("similarity", "gain", "avoided", "frechet"):
                 if cases[name].notna().all():
