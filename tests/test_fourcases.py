@@ -145,7 +145,7 @@ def test_the_advice_has_reasons_a_confidence_and_a_table(backbone, things):
     found = fourcases.recommend(with_split(things, 100), backbone, with_trial=False)
     assert found.strategy in fourcases.STRATEGIES and 0 <= found.confidence <= 1 and found.lost >= 0
     text, html = repr(found), found._repr_html_()
-    for part in ("advice", "10 labelled pictures a class", "similarity", "control", "confidence", found.strategy):
+    for part in ("advice", "large and", "10 labelled pictures a class", "similarity", "control", "confidence", found.strategy):
         assert part in text and part in html
     assert (found.at is None) == ("probe" not in found.strategy)
     assert found.tried == {} and "trial" not in text and found.strategy == fourcases.learned(fourcases.evidence())[1]

@@ -332,10 +332,13 @@ def _reasons(data, backbone, found, tried):
     last, earlier = list(backbone.blocks)[-1], found["earlier"]
     means = {at: each[0] for at, each in found["blocks"].items()}
     *usual, threshold = learned(evidence())
+    rule = fitted(evidence())
     said = [
+        ("case", f"{' and '.join(rule.place(found['per_class'], found['similarity']))}, if large is {rule.large_from:.0f} pictures a "
+                 f"class or more, and similar {rule.similar_from:.2f} or more."),
         ("size", f"{found['per_class']:.0f} labelled pictures a class; in such cases {usual[tried is not None]} lost least."),
         ("similarity", f"{found['similarity']:.2f}: {last} says {means[last]:.0%} of held-out labels, {earlier} {means[earlier]:.0%}, "
-                       f"guessing {found['chance']:.0%}; 1 and more is similar."),
+                       f"guessing {found['chance']:.0%}."),
         ("control", f"random weights say {found['random']:.0%}; pretraining adds {100 * (max(means.values()) - found['random']):+.0f} points."),
     ]  # fmt: skip
     for name, (mean, error) in (tried or {}).items():
