@@ -174,7 +174,7 @@ def test_strategies_are_told_apart_by_what_they_do():
 
 
 def hash_of_one():
-    backbone = backbones.load("VGG16", "mini", size=32, until="block1")
+    backbone = backbones.load("VGG16", "mini", size=32, until="block2")
     return experiments._hash([strategies.linear_probe(backbone), strategies.earlier_probe(backbone), {1, "a"}])
 
 
