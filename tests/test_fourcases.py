@@ -250,3 +250,10 @@ def test_the_earlier_probe_is_chosen_on_training_pictures_and_never_the_last_blo
         strategies.linear_probe(backbone)(replace(split, y_train=split.y_train * 0), 0)
     with pytest.raises(CourseError, match="two pictures each"):
         strategies.earlier_probe(backbone)(replace(split, y_train=np.arange(100)), 0)
+
+
+def test_confidence_does_not_come_from_cases_of_the_own_data_set(tiny):
+    """On the cases that the advice was learned from it would look surer than it is."""
+    table, found = fourcases.evidence(), fourcases.recommend(two_kinds(10), tiny, with_trial=False)
+    lost = fourcases.near(table.assign(lost=fourcases.losses(table, fourcases.held_out(table))), 10)["lost"]
+    assert found.confidence == np.mean(lost <= 0.01) and found.lost == lost.mean()

@@ -54,7 +54,8 @@ def evidence():
     """What was measured (tools/measure_fourcases.py): a DataFrame with a row a case.
 
     backbone, target (its first word is the data set), per_class, similarity (of `measure`), and the test accuracy of
-    each of STRATEGIES, means over seeds.
+    each of STRATEGIES, means over seeds; of `trial` the differences ("PROBE: tried") and standard errors ("PROBE: error"),
+    empty where there are too few pictures; and further candidates for similarity (gain, avoided, frechet).
     """
     return pd.read_csv(Path(__file__).with_name("fourcases.csv"))
 
@@ -135,8 +136,8 @@ class Recommendation:
 
     strategy: one of STRATEGIES. at: the block whose features a probe takes; None for the others.
     reasons: ((about what, a sentence with the numbers), ...). confidence: the fraction, 0-1, of the measured cases of
-        about this size in which such advice came within a point of the best strategy. lost: the accuracy that
-        it lost there on average. measured: what `measure` gave; tried: what `trial` gave, None where there are too few pictures for one.
+        about this size in which such advice, held out by data set, came within a point of the best strategy. lost: the
+        accuracy that it lost there on average. measured: what `measure` gave; tried: what `trial` gave, None where there are too few pictures for one.
     """
 
     strategy: str
@@ -320,8 +321,8 @@ def recommend(data, backbone, seed=0, with_trial=True):
     enough = found["fewest"] >= FEWEST_TRIED
     tried = None if not enough else trial(data, backbone, seed) if with_trial else {}
     strategy = advise([tried], cases)[0]
-    like = near(cases, found["per_class"])
-    lost = losses(like, advise(tried_of(like), cases))
+    held = cases.assign(lost=losses(cases, held_out(cases)))  # in-sample, it would look surer than it is
+    lost = near(held, found["per_class"])["lost"]
     at = {"linear probe": list(backbone.blocks)[-1], "earlier probe": found["earlier"]}.get(strategy)
     reasons = _reasons(data, backbone, found, tried)
     return Recommendation(strategy, at, reasons, float(np.mean(lost <= 0.01)), float(lost.mean()), found, tried)
