@@ -1,0 +1,238 @@
+"""A kernel to run code in, with limits: what comes out is bounded, and it cannot wait for ever."""
+
+import contextlib
+import re
+import shutil
+import tempfile
+import time
+
+import zmq
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+
+from tlcourse.grading import Output
+
+LARGEST_MESSAGE = 32 << 20
+TEXT_KEPT, PICTURES_KEPT, PICTURE_KEPT = 20_000, 8, 2 << 20
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class TimedOut(Exception):
+    """Code ran too long and was interrupted; the kernel lives."""
+
+
+class Died(Exception):
+    """The kernel is gone. `status` as in a verdict, and the reason as a phrase."""
+
+    def __init__(self, status, reason):
+        super().__init__(reason)
+        self.status = status
+
+
+class Kernel:
+    """A Python kernel in a sandbox. It starts at once; `run` waits until it has. A context manager.
+
+    Everything that it says is taken as a hostile kernel's.
+    """
+
+    def __init__(self, limits, *, learner, sandbox, environment=None):
+        self.limits = limits
+        self._folder = tempfile.mkdtemp(prefix="tlcourse-kernel-")
+        self._context = zmq.Context()
+        self._context.linger = 0
+        self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
+        self._context.setsockopt(zmq.RCVHWM, 50)
+        self._ready, self._sent = False, {}
+        self._manager = KernelManager(
+            context=self._context, transport="ipc", connection_file=f"{self._folder}/kernel.json"
+        )
+        self._manager._kernel_spec = KernelSpec(
+            argv=["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            language="python",
+            interrupt_mode="message",
+            metadata={
+                "kernel_provisioner": {
+                    "provisioner_name": "tlcourse-sandbox",
+                    "config": {
+                        "learner": learner,
+                        "sandbox": sandbox,
+                        "limits": limits,
+                        "environment": environment or {},
+                    },
+                }
+            },
+        )
+        self._client = None
+        try:
+            self._manager.start_kernel(cwd=self._folder)
+            self._client = self._manager.client()
+            self._client.start_channels()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End the kernel and all that it started."""
+        with contextlib.suppress(Exception):
+            self._client.stop_channels()
+        with contextlib.suppress(Exception):
+            self._manager.shutdown_kernel(now=True)
+        self._context.destroy(linger=0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def send(self, code):
+        """Let `code` run when its turn comes. Its number, for `outcome`."""
+        return self._client.execute(code, stop_on_error=False, allow_stdin=False)
+
+    def run(self, code, seconds, *, expressions=None, on_input=None, history=False):
+        """Run `code` to its end: the reply's content, to which `"result"` adds the text of the last
+        expression, and the outputs, a tuple of `Output`.
+
+        `on_input(text) -> text` answers the kernel's requests for input. Raises `TimedOut`, `Died`.
+        """
+        self._wait_until_ready(seconds)
+        number = self._client.execute(
+            code,
+            store_history=history,
+            user_expressions=expressions,
+            allow_stdin=on_input is not None,
+            stop_on_error=False,
+        )
+        shown = _Shown(self.limits.output)
+        try:
+            reply = self._follow(number, seconds, shown, on_input)
+            return reply | {"result": shown.result}, shown.outputs()
+        except TimeoutError:
+            self._interrupt(number, shown)
+            raise TimedOut(f"it ran longer than {seconds:.0f} seconds") from None
+        except _Flood:
+            self._interrupt(number, shown, patient=False)
+            raise Died("limits", f"it wrote more than {self.limits.output >> 20} MB of output") from None
+
+    def _wait_until_ready(self, seconds):
+        """Ask until it answers: what is sent before it listens is lost on its output channel."""
+        deadline = time.monotonic() + max(seconds, 60)
+        while not self._ready:
+            number = self._client.kernel_info()
+            with contextlib.suppress(TimeoutError):
+                self._follow(number, 1, _Shown(self.limits.output), None)
+                self._ready = True
+            if time.monotonic() > deadline:
+                raise Died("crashed", "its kernel did not start")
+
+    def _interrupt(self, number, shown, patient=True):
+        """Interrupt what runs; raises `Died` if it does not mind."""
+        for _ in range(2 if patient else 0):
+            self._manager.interrupt_kernel()
+            try:
+                self._follow(number, 2, shown, None)
+                return
+            except (TimeoutError, _Flood):
+                pass
+        self.close()
+        if patient:
+            raise Died("timed out", "it ran too long and could not be interrupted")
+
+    def _follow(self, number, seconds, shown, on_input):
+        client, reply, idle, late = self._client, None, False, None
+        channels = {
+            client.shell_channel.socket: "shell",
+            client.iopub_channel.socket: "iopub",
+            client.stdin_channel.socket: "stdin",
+        }
+        poller = zmq.Poller()
+        for socket in channels:
+            poller.register(socket, zmq.POLLIN)
+        deadline, looked = time.monotonic() + seconds, 0.0
+        # After the reply the outputs get a moment, but no kernel can make us wait for them.
+        while reply is None or not (idle or time.monotonic() > late):
+            now = time.monotonic()
+            if now > deadline:
+                if reply is not None:
+                    break
+                raise TimeoutError
+            if now - looked > 0.2:
+                looked = now
+                self._see_that_it_lives()
+            for socket, _ in poller.poll(50):
+                message = self._receive(socket)
+                if message is None or message["parent_header"].get("msg_id") != number:
+                    continue
+                kind = message["msg_type"]
+                if channels[socket] == "shell":
+                    reply, late = message["content"], time.monotonic() + 1
+                elif channels[socket] == "iopub":
+                    idle = idle or kind == "status" and message["content"].get("execution_state") == "idle"
+                    shown.add(kind, message["content"])
+                elif on_input and kind == "input_request":
+                    client.input(on_input(message["content"]["prompt"]))
+                    deadline = max(deadline, time.monotonic() + 1)
+        return reply
+
+    def _receive(self, socket):
+        try:
+            _, message = self._client.session.recv(socket, mode=zmq.NOBLOCK)
+            dicts = message and all(isinstance(message[key], dict) for key in ("parent_header", "content"))
+            return message if dicts else None
+        except Exception:  # forged, damaged or too deep: as if it had not been said
+            return None
+
+    def _see_that_it_lives(self):
+        provisioner = self._manager.provisioner
+        why = provisioner.used_up()
+        if why:
+            self.close()
+            raise Died("limits", why)
+        if provisioner.process is None or provisioner.process.poll() is not None:
+            self.close()
+            raise Died("crashed", "its kernel ended")
+
+
+class _Flood(Exception):
+    pass
+
+
+class _Shown:
+    """What came out: text in one piece, pictures, up to a size; and how much there was."""
+
+    def __init__(self, limit):
+        self.limit, self.size, self.text, self.pictures, self.result = limit, 0, "", [], ""
+
+    def add(self, kind, content):
+        if kind == "stream":
+            self._say(str(content.get("text", "")))
+        elif kind == "error":
+            lines = content.get("traceback")
+            self._say("\n".join(map(str, lines)) + "\n" if isinstance(lines, list) else "")
+        elif kind in ("display_data", "execute_result", "update_display_data"):
+            data = content.get("data")
+            data = data if isinstance(data, dict) else {}
+            pictures = [name for name in ("png", "jpeg") if isinstance(data.get(f"image/{name}"), str)]
+            for name in pictures[:1]:
+                self._count(len(data[f"image/{name}"]))
+                if len(self.pictures) < PICTURES_KEPT and len(data[f"image/{name}"]) <= PICTURE_KEPT:
+                    self.pictures.append(Output(name, data[f"image/{name}"]))
+            if kind == "execute_result":
+                self.result = str(data.get("text/plain", ""))
+            if not pictures:
+                self._say(str(data.get("text/plain", "")) + "\n")
+
+    def outputs(self):
+        text = _ANSI.sub("", self.text).rstrip()
+        return (*([Output("text", text)] if text else []), *self.pictures)
+
+    def _say(self, text):
+        self._count(len(text))
+        if len(self.text) < TEXT_KEPT:
+            self.text = (self.text + text)[:TEXT_KEPT]
+
+    def _count(self, size):
+        self.size += size
+        if self.size > self.limit:
+            raise _Flood

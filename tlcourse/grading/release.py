@@ -1,0 +1,92 @@
+"""An exercise as its teacher wrote it, and the version for learners."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from tlcourse import CourseError, settings, storage
+
+HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS[^\n]*\n(.*?)^[ \t]*### END HIDDEN TESTS[^\n]*\n?", re.M | re.S)
+_WHEN_RELEASED = ("ClearOutput", "ClearSolutions", "ClearHiddenTests", "LockCells", "ComputeChecksums")
+
+
+@dataclass(frozen=True)
+class Release:
+    """`name`: such as `"02_mnist_cifar"`. `teacher`: the teacher's notebook as JSON text."""
+
+    name: str
+    teacher: str
+
+    def cells(self):
+        return nbformat.reads(self.teacher, as_version=4).cells
+
+
+def role(cell):
+    """`"given"`, `"answer"` (a solution cell), `"test"`, or `"by hand"` (an answer that a person marks)."""
+    marks = cell.metadata.get("nbgrader") or {}
+    grade, solution = bool(marks.get("grade")), bool(marks.get("solution"))
+    if marks.get("task"):
+        return "by hand"
+    return {(True, True): "by hand", (True, False): "test", (False, True): "answer"}.get((grade, solution), "given")
+
+
+def visible(source):
+    """A test cell's source without its hidden tests."""
+    return HIDDEN.sub("", source)
+
+
+def hidden(source):
+    """The hidden tests of a test cell's source, `""` if it has none."""
+    return "\n".join(HIDDEN.findall(source))
+
+
+def read(path):
+    """The `Release` in the teacher's notebook at `path`. Raises `CourseError` if it is not one."""
+    path = Path(path)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a notebook"
+        raise CourseError(f"{path} cannot be read ({reason}): give a teacher's notebook.") from None
+    names = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if cell.metadata.get("nbgrader")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CourseError(f"{path} has more than one cell called {twice[0]}: give each its own grade_id.")
+    if not any(role(cell) in ("test", "by hand") for cell in notebook.cells):
+        raise CourseError(f"{path} has no cell that gives points: give a teacher's notebook with nbgrader metadata.")
+    return Release(path.stem, nbformat.writes(notebook))
+
+
+def course():
+    """The course's own exercises, in order."""
+    return [read(path) for path in sorted((settings.notebooks() / "exercises").glob("*/*.ipynb"))]
+
+
+def learners_version(release):
+    """The notebook that learners get: no solutions, hidden tests or outputs, all else intact."""
+    from nbgrader import preprocessors
+
+    notebook = nbformat.reads(release.teacher, as_version=4)
+    for name in _WHEN_RELEASED:
+        notebook, _ = getattr(preprocessors, name)().preprocess(notebook, {})
+    return notebook
+
+
+def write(folder, releases=None):
+    """Write the learner's versions into `folder`, as nbgrader lays them out, and return their paths.
+
+    Raises `CourseError` where a file is in the way that is not the same.
+    """
+    files = {}
+    for release in course() if releases is None else releases:
+        path = Path(folder) / release.name / f"{release.name}.ipynb"
+        text = nbformat.writes(learners_version(release)) + "\n"
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise CourseError(f"{path} is there already and differs: choose another folder, or move it away.")
+        files[path] = text
+    for path, text in files.items():
+        with storage.atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return list(files)
