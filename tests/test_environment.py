@@ -24,7 +24,7 @@ def test_conda_gets_a_python_that_the_project_allows_and_the_project_itself():
 
 def test_the_groups_of_uv_and_pip_agree():
     assert PROJECT["dependency-groups"]["dev"] == ["tlcourse[test]"]
-    assert set(PROJECT["project"]["optional-dependencies"]) == {"gpu", "test"}
+    assert set(PROJECT["project"]["optional-dependencies"]) == {"gpu", "grade", "test"}
 
 
 @pytest.mark.skipif(not shutil.which("uv"), reason="uv is not on this machine")

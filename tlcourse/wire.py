@@ -12,6 +12,7 @@ import math
 import sys
 import tempfile
 import types
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -208,9 +209,11 @@ def _load(content):
         raise AnswerError(f"the model contains {strange}, which cannot be handed in: use Keras's own layers")
     import keras
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
+        # What an optimizer remembers is lost where other weights are frozen now, and no check needs it.
+        warnings.filterwarnings("ignore", "Skipping variable loading")
         # A loss of the learner's own stays behind, the network comes.
         return keras.saving.load_model(path, compile=_strange(compiled) is None, safe_mode=True)
 

@@ -41,10 +41,12 @@ class Kernel:
         self._context = zmq.Context()
         self._context.linger = 0
         self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
-        self._context.setsockopt(zmq.RCVHWM, 50)
+        self._context.setsockopt(zmq.RCVHWM, 20)
         self._ready, self._sent = False, {}
         self._manager = KernelManager(
-            context=self._context, transport="ipc", connection_file=f"{self._folder}/kernel.json"
+            context=self._context,
+            transport="ipc" if sandbox else "tcp",
+            connection_file=f"{self._folder}/kernel.json",
         )
         self._manager._kernel_spec = KernelSpec(
             argv=["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],

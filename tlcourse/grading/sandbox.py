@@ -44,12 +44,33 @@ class Limits:
 
 def require(unsafe=False):
     """Raise `CourseError` unless there is a sandbox here, or `unsafe` says to go without."""
-    trouble = _trouble()
-    if trouble and not unsafe:
+    if missing() and not unsafe:
         raise CourseError(
-            f"Submissions run in a sandbox, and {trouble}. With --unsafe-no-sandbox they run as you, "
+            f"Submissions run in a sandbox, and {missing()}. With --unsafe-no-sandbox they run as you, "
             "with your files and your network: only for work that you trust."
         )
+
+
+@functools.cache
+def missing():
+    """What keeps the sandbox from working here, as a clause; None if it works."""
+    packages = {"bwrap": "bubblewrap", "prlimit": "util-linux", "setpriv": "util-linux", "timeout": "coreutils"}
+    for command, package in packages.items():
+        if not shutil.which(command):
+            return f"there is no {command} here (Debian and Ubuntu: apt install {package}; it needs Linux)"
+    connection = _memory_file("{}")
+    try:
+        command = ["bwrap", *_box(True, Limits(), connection), *_kernel(Limits(), ["-c", "import tlcourse.wire"])]
+        done = subprocess.run(
+            command, env=_environment(), pass_fds=(connection,), capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it does not start here ({error})"
+    finally:
+        os.close(connection)
+    if done.returncode:
+        return f"it does not start here ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"
+    return None
 
 
 def in_force(sandbox=True, limits=Limits()):
@@ -92,7 +113,8 @@ class SandboxProvisioner(LocalProvisioner):
             self._launch_inside()
         else:
             self._launch_outside(cmd, kwargs.get("cwd"))
-        self.pid, self.pgid = self.process.pid, None
+        # In the sandbox the end of the first process is the end of all.
+        self.pid, self.pgid = self.process.pid, None if self.sandbox else self.process.pid
         return self.connection_info
 
     async def cleanup(self, restart=False):
@@ -132,7 +154,8 @@ class SandboxProvisioner(LocalProvisioner):
             self.process = subprocess.Popen(
                 [
                     *(self.group.prefix if self.group else ()),
-                    *("timeout", "--signal=KILL", str(self.limits.total + 60)),
+                    # However this process ends, and at the latest when its time is up, all inside ends too.
+                    *("setpriv", "--pdeathsig=KILL", "timeout", "--signal=KILL", str(self.limits.total + 60)),
                     *("bwrap", "--info-fd", str(child_info)),
                     *_box(self.learner, self.limits, connection),
                     *_kernel(self.limits, ["-m", "ipykernel_launcher", "-f", "/kernel.json"]),
@@ -194,7 +217,7 @@ def _box(learner, limits, connection):
     if os.geteuid() == 0:
         # Root needs no user namespace, and may become a user that nobody else is.
         return [*arguments, *(w for cap in ("SETUID", "SETGID", "SETPCAP") for w in ("--cap-add", f"CAP_{cap}"))]
-    return [*arguments, "--unshare-user", "--uid", "1000", "--gid", "1000"]
+    return [*arguments, "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
 
 
 def _without_checks():
@@ -280,28 +303,6 @@ def _threads_of_this_user():
     return sum(p.info["num_threads"] or 1 for p in fields if p.info["uids"] and p.info["uids"].real == os.getuid())
 
 
-@functools.cache
-def _trouble():
-    """What keeps a sandbox from working here, None if it works."""
-    packages = {"bwrap": "bubblewrap", "prlimit": "util-linux", "setpriv": "util-linux", "timeout": "coreutils"}
-    for command, package in packages.items():
-        if not shutil.which(command):
-            return f"there is no {command} here (Debian and Ubuntu: apt install {package}; it needs Linux)"
-    connection = _memory_file("{}")
-    try:
-        command = ["bwrap", *_box(True, Limits(), connection), *_kernel(Limits(), ["-c", "import tlcourse.wire"])]
-        done = subprocess.run(
-            command, env=_environment(), pass_fds=(connection,), capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"it does not start here ({error})"
-    finally:
-        os.close(connection)
-    if done.returncode:
-        return f"it does not start here ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"
-    return None
-
-
 class _Group:
     """A control group (version 1, by hand; version 2, by systemd) for the processes of one kernel."""
 
@@ -310,7 +311,8 @@ class _Group:
 
     @classmethod
     def make(cls, limits):
-        folders = {kind: folder / f"tlcourse-{secrets.token_hex(8)}" for kind, folder in _parents().items()}
+        name = f"tlcourse-{os.getpid()}-{secrets.token_hex(8)}"
+        folders = {kind: folder / name for kind, folder in _parents().items()}
         if not folders:
             return cls({}, _systemd(limits))
         for kind, folder in folders.items():

@@ -1,0 +1,80 @@
+"""The teacher's version, and what learners get of it."""
+
+import json
+
+import assignment
+import nbformat
+import pytest
+
+from tlcourse import CourseError
+from tlcourse.grading import release
+
+
+def test_learners_get_no_solution_no_hidden_test_and_no_output():
+    text = json.dumps(assignment.learners())
+    assert "SOLUTION" not in text and "HIDDEN" not in text and "SECRET" not in text and "2 * x" not in text
+    cells = release.learners_version(assignment.teacher()).cells
+    assert all(cell.outputs == [] for cell in cells if cell.cell_type == "code")
+    assert text.count("raise NotImplementedError()") == 3
+
+
+def test_everything_else_is_intact():
+    teacher, learner = assignment.teacher().cells(), release.learners_version(assignment.teacher()).cells
+    assert [cell.id for cell in teacher] == [cell.id for cell in learner]
+    for before, after in zip(teacher, learner):
+        if release.role(before) == "given":
+            assert before.source == after.source
+        if release.role(before) == "test":
+            assert release.visible(before.source).strip() == after.source.strip()
+
+
+def test_the_hidden_part_of_a_test():
+    assert release.hidden(assignment.Q1_TEST).startswith("secret = ")
+    assert "secret" not in release.visible(assignment.Q1_TEST)
+    assert release.hidden("assert True") == ""
+
+
+def test_the_course_is_released_once_and_never_over_something_else(tmp_path):
+    teacher = assignment.teacher()
+    [path] = release.write(tmp_path, [teacher])
+    assert path == tmp_path / "small" / "small.ipynb"
+    nbformat.validate(nbformat.read(path, as_version=4))
+    assert release.write(tmp_path, [teacher]) == [path]
+    path.write_text("mine")
+    with pytest.raises(CourseError, match="is there already and differs"):
+        release.write(tmp_path, [teacher])
+    assert path.read_text() == "mine"
+
+
+def test_every_exercise_of_the_course_can_be_released(tmp_path):
+    for path in release.write(tmp_path):
+        text = path.read_text()
+        assert "SOLUTION" not in text and "HIDDEN" not in text
+        assert "raise NotImplementedError()" in text
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "it is not a notebook"),
+        ("[]", "it is not a notebook"),
+        ('{"cells": []}', "has no cell that gives points"),
+        (json.dumps(nbformat.v4.new_notebook()), "has no cell that gives points"),
+    ],
+)
+def test_what_is_no_teachers_notebook_is_said(tmp_path, text, message):
+    path = tmp_path / "x.ipynb"
+    path.write_text(text)
+    with pytest.raises(CourseError, match=message):
+        release.read(path)
+    with pytest.raises(CourseError, match="cannot be read"):
+        release.read(tmp_path / "missing.ipynb")
+
+
+def test_two_cells_of_one_name_are_said(tmp_path):
+    notebook = json.loads(assignment.teacher().teacher)
+    notebook["cells"].append(notebook["cells"][-1] | {"id": "another"})
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(notebook))
+    with pytest.raises(CourseError, match="more than one cell called q3_test"):
+        release.read(path)
