@@ -1,6 +1,6 @@
 """Execute lessons in the sample profile and store their outputs in place.
 
-    uv run python tools/refresh.py [LESSON ...]
+    uv run python tools/refresh.py [LESSON | EXERCISE.ipynb ...]
 
 The stored outputs are what nbval compares with. A lesson that fails stays as it was.
 """
@@ -8,6 +8,7 @@ The stored outputs are what nbval compares with. A lesson that fails stays as it
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from tlcourse import CourseError, lessons
 
@@ -17,11 +18,14 @@ SLOW = 60  # seconds a cell
 def main(argv=None):
     """Refresh the lessons named in `argv` (all if none). Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("lesson", nargs="*", metavar="LESSON", help="04, or 04_title; default: all")
+    parser.add_argument("lesson", nargs="*", metavar="LESSON", help="04, or 04_title, or a path; default: all lessons")
     args = parser.parse_args(argv)
     os.environ["TLCOURSE_PROFILE"] = "sample"
     try:
-        failures = [_refresh(*run) for run in lessons.execute_all(lessons.find(args.lesson))]
+        paths = [Path(name) for name in args.lesson if name.endswith(".ipynb") and "/" in name]
+        names = [name for name in args.lesson if Path(name) not in paths]
+        chosen = paths + (lessons.find(names) if names or not paths else [])
+        failures = [_refresh(*run) for run in lessons.execute_all(chosen)]
     except CourseError as error:
         print(error, file=sys.stderr)
         return 2
