@@ -191,7 +191,7 @@ def _array(value):
 
 
 def _save(model, keras):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         path = Path(folder) / "model.keras"
         keras.saving.save_model(model, path)
         return base64.b64encode(path.read_bytes()).decode()
@@ -209,11 +209,10 @@ def _load(content):
         raise AnswerError(f"the model contains {strange}, which cannot be handed in: use Keras's own layers")
     import keras
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    # Keras warns where other weights are frozen now than when the optimizer was built; no check asks for its memory.
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
-        # What an optimizer remembers is lost where other weights are frozen now, and no check needs it.
-        warnings.filterwarnings("ignore", "Skipping variable loading")
         # A loss of the learner's own stays behind, the network comes.
         return keras.saving.load_model(path, compile=_strange(compiled) is None, safe_mode=True)
 

@@ -89,6 +89,8 @@ def judge(question, ask):
     except wire.AnswerError as error:
         return "wrong", f"wrong because {str(error).rstrip('.')}."
     except Exception as error:  # the answer is of a kind that the question did not think of
+        if isinstance(error, TypeError) and "object is not callable" in str(error):
+            return "wrong", f"wrong because {' or '.join(answers)} should be a function."
         return "wrong", f"wrong because the check stopped at your answer with {type(error).__name__}: {error}."
     return "right", "right."
 
