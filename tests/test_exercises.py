@@ -1,6 +1,7 @@
 """Every exercise: the teacher's answers are right, each known wrong answer is told why it is wrong."""
 
 import importlib.util
+import re
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def test_every_question_has_a_check_three_hints_and_known_wrong_answers(name):
     assert all(len(each.hints) >= 2 for each in module.check.questions.values())
     wrong = known_wrong(name)
     assert list(wrong) == solutions and all(len(each) >= 2 for each in wrong.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_learner_runs_needs_nothing_that_the_grader_hides(name):
+    for role, _, source in cells(name):
+        hidden = re.findall(r"^from tlcourse\.exercises\.(?!given)\w+ import (.*)", source, re.M)
+        assert role == "test" or all(names == "check, hint" for names in hidden)
+        assert "SOLUTION" not in source or role == "solution"
 
 
 @pytest.mark.parametrize(

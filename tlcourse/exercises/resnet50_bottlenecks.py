@@ -1,11 +1,11 @@
 """The checks of the exercise on bottleneck features: memory, batches, names, mix-ups, seeds. No Keras needed."""
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from tlcourse.claims import FAILS, HOLDS, OPEN, interval
 from tlcourse.exercises import feedback, hints, require
+from tlcourse.exercises.given import photographs, seeds_table
 from tlcourse.wire import AnswerError
 
 
@@ -200,12 +200,6 @@ def q6(false_alarms):
     require(_near(got[1], always), f"with a look at every seed it is another fraction than {got[1]:.1%}")
 
 
-def photographs(n, seed):
-    """Bright and dark pictures: uint8 (n, 8, 8, 3)."""
-    rng = np.random.default_rng(seed)
-    return (rng.uniform(0.2, 1, (n, 1, 1, 1)) * rng.integers(0, 256, (n, 8, 8, 3))).astype("uint8")
-
-
 def mixups(network, seed, n=40):
     """(truth, or "truth:variant", pictures, features as they were kept) of each kind."""
     rng, pictures = np.random.default_rng(seed), photographs(n, seed)
@@ -218,16 +212,6 @@ def mixups(network, seed, n=40):
              "another order:all": right[shuffled], "another order:rounded": rounded[shuffled],
              "training mode": network(pictures, True).mean(axis=(1, 2)), "another network": other}  # fmt: skip
     return [(kind, pictures, kept) for kind, kept in cases.items()]
-
-
-def seeds_table(seed, gap, n=8):
-    """Three heads x n seeds, rows shuffled; what a seed does to one head, it does to the others."""
-    rng = np.random.default_rng(seed)
-    luck, rows = rng.normal(0, 0.03, n), []
-    for name, mean in (("logistic regression", 0.75 + gap), ("Dropout + Dense", 0.75), ("majority", 0.1)):
-        rows += [(name, number, mean + luck[number] + rng.normal(0, 0.004)) for number in range(n)]
-    table = pd.DataFrame(rows, columns=["strategy", "seed", "accuracy"])
-    return table.sample(frac=1, random_state=seed, ignore_index=True)
 
 
 def looks(differences, normal=False):

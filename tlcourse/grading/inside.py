@@ -1,5 +1,7 @@
 """In the kernel of the tests: the learner's names, which come over the wire when a test cell needs them."""
 
+import json
+
 from IPython import get_ipython
 
 from tlcourse import exercises, wire
@@ -10,6 +12,13 @@ _bound, _kept = [], {}
 def ask(request):
     """Hand `request` to the grader as a request for input, and return what it enters."""
     return get_ipython().kernel.raw_input(request)
+
+
+def ask_for_check(request):
+    """As `ask`, but a name that the tests' own cells have made is theirs."""
+    name, namespace = next(iter(json.loads(request).values())), get_ipython().user_ns
+    own = name in namespace and name not in _bound
+    return wire.serve(request, namespace) if own else ask(request)
 
 
 def bind(test, names):
@@ -37,4 +46,4 @@ def keep(test):
     _kept[test] = {name: value for name, value in namespace.items() if name not in _bound and name[0] != "_"}
 
 
-exercises._asker.append(ask)
+exercises._asker.append(ask_for_check)

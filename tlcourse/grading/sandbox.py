@@ -223,7 +223,7 @@ def _box(learner, limits, connection):
 def _without_checks():
     """Hide the checks, hidden tests and solutions that lie in the package."""
     arguments = ["--tmpfs", "/course/tlcourse/grading"]
-    for path in sorted((PACKAGE / "exercises").glob("*")):
+    for path in sorted(set((PACKAGE / "exercises").iterdir()) - {PACKAGE / "exercises" / "given.py"}):
         target = f"/course/tlcourse/exercises/{path.name}"
         arguments += ["--ro-bind", str(STUB), target] if path.is_file() else ["--tmpfs", target]
     return arguments
