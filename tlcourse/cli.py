@@ -1,7 +1,7 @@
 """The command `tlcourse`. What is slow to import is imported by the command that needs it."""
 
 import argparse
-import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -102,6 +102,41 @@ def fetch(args):
     return int(failed)
 
 
+def release(args):
+    """Write the exercises as learners get them."""
+    _grading()
+    from tlcourse.grading import release as releases
+
+    for path in releases.write(_folder(args.dir, option=""), _exercises(args)):
+        print(path)
+    return 0
+
+
+def grade(args):
+    """Grade a folder of submissions."""
+    _grading()
+    from tlcourse.grading import batch, results, sandbox
+
+    sandbox.require(unsafe=args.unsafe_no_sandbox)
+    inside = not args.unsafe_no_sandbox
+    limits = sandbox.Limits(cell=args.cell_seconds, total=args.seconds, memory=args.memory << 20)
+    exercises, out = _exercises(args), Path(args.out).expanduser()
+    batch.apart(args.submissions, out)
+    rows = batch.grade(
+        args.submissions,
+        _folder(out),
+        exercises,
+        workers=args.workers,
+        scheduler=args.scheduler,
+        sandbox=inside,
+        limits=limits,
+        in_force=sandbox.in_force(inside, limits),
+    )
+    print("\n".join(results.brief(rows)))
+    print(f"{out / 'marks.csv'}, {out / 'summary.md'}, {out / 'feedback'}; for nbgrader: cd {out}")
+    return 0
+
+
 def clean(args):
     """Delete the features in the cache."""
     from tlcourse import features
@@ -154,23 +189,51 @@ def _parser():
     added = command(fetch, "Download the full profile's files, once.")
     added.add_argument("name", nargs="*", metavar="NAME", help="mnist, VGG16, ...; default: all that the lessons need")
     added.add_argument("--to", metavar="DIR", help="default: TLCOURSE_HOME, or the cache folder")
+    added = command(release, "Write the exercises for learners: without solutions and hidden tests.")
+    added.add_argument("dir", metavar="DIR", help="made if it is not there")
+    exercise = {"nargs": "+", "action": "extend", "metavar": "PATH"}
+    exercise["help"] = "teacher's notebooks; default: the course's"
+    added.add_argument("--exercise", **exercise)
+    added = command(grade, "Grade a folder of submissions: marks, feedback pages, nbgrader's gradebook.")
+    added.add_argument("submissions", metavar="SUBMISSIONS", help="a notebook or a subfolder for each learner")
+    added.add_argument("--out", metavar="DIR", required=True, help="for the results of this class alone")
+    added.add_argument("--workers", metavar="N", type=int, default=1, help="processes; default: %(default)s")
+    added.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster's, such as tcp://host:8786")
+    added.add_argument("--exercise", **exercise)
+    limits = {"type": int, "metavar": "N"}
+    added.add_argument("--cell-seconds", default=60, help="for a cell or a test's call; default: %(default)s", **limits)
+    added.add_argument("--seconds", default=300, help="for a submission; default: %(default)s", **limits)
+    added.add_argument("--memory", default=4096, help="MB for a submission's kernel; default: %(default)s", **limits)
+    added.add_argument("--unsafe-no-sandbox", action="store_true", help="for what you trust")
     command(clean, "Delete the features that were computed; what was downloaded stays.")
     command(doctor, "Show the set-up, and what is missing.")
     return parser
 
 
-def _folder(name):
+def _grading():
+    """Raise CourseError unless the extra `grade` is installed."""
+    if not all(importlib.util.find_spec(name) for name in ("nbgrader", "distributed")):
+        raise CourseError("Grading needs nbgrader and Dask Distributed: install `tlcourse[grade]`.")
+
+
+def _exercises(args):
+    from tlcourse.grading import release as releases
+
+    return [releases.read(path) for path in args.exercise] if args.exercise else releases.course()
+
+
+def _folder(name, option=" with --out"):
     """The folder for a run's results: made, and tried before hours are spent for it."""
     folder = Path(name).expanduser()
     if folder.resolve() == settings.notebooks().resolve():
-        raise CourseError(f"{name} holds the lessons themselves: choose another folder with --out.")
+        raise CourseError(f"{name} holds the lessons themselves: choose another folder{option}.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
         raise CourseError(
-            f"{name} cannot be written ({error.strerror}): choose another folder with --out."
+            f"{name} cannot be written ({error.strerror}): choose another folder{option}."
         ) from None
 
 
