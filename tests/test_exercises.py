@@ -1,4 +1,4 @@
-"""Every exercise: the teacher's answers are right, each known wrong answer is told why it is wrong."""
+"""Every exercise: each known wrong answer is told why it is wrong. (That the right ones are right, nbval sees.)"""
 
 import importlib.util
 import re

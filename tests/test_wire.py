@@ -96,7 +96,7 @@ def test_a_missing_name_is_a_name_error():
     [
         None, 3, [], {}, {"strange": 1}, {"value": [1]}, {"value": {}}, {"float": "x"}, {"list": 3}, {"list": [3]}, {"dict": [[1]]},
         {"dict": [[{"list": []}, {"value": 1}]]}, {"npy": "!!"}, {"npy": base64.b64encode(b"junk").decode()}, {"table": 5},
-        {"model": base64.b64encode(b"junk").decode()}, {"function": "another"}, {"function": ["answer"]},
+        {"model": base64.b64encode(b"junk").decode()}, {"model": base64.b64encode(b"junk").decode(), "trainable": 3}, {"function": "another"}, {"function": ["answer"]},
     ],
 )  # fmt: skip
 def test_a_forged_reply_is_damaged_not_a_crash(reply):
@@ -146,6 +146,18 @@ def test_models_keep_weights_what_is_frozen_and_how_they_are_compiled(model):
     assert float(came.optimizer.learning_rate) == 0.25
 
 
+def test_a_model_that_is_frozen_as_a_whole_stays_so(model):
+    import keras
+
+    base = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="low"), keras.layers.Dense(2, name="top")])
+    base.trainable = False
+    base.layers[1].trainable = True  # a mistake: the door around it is shut
+    assert base.trainable_weights == [] == over(base).trainable_weights
+    outer = over(keras.Sequential([keras.Input((2,)), base, keras.layers.Dense(1, name="head")]))
+    assert [weight.path for weight in outer.trainable_weights] == ["head/kernel", "head/bias"]
+    assert not outer.layers[0].trainable and outer.layers[0].layers[1].trainable
+
+
 def test_tensors_and_variables_come_as_arrays(model):
     assert over(model.weights[0]).shape == (3, 3, 3, 4)
     assert isinstance(over(model(np.zeros((1, 8, 8, 3)))), np.ndarray)
@@ -186,7 +198,7 @@ def test_a_forged_model_file_is_refused_before_keras_sees_it(model, evil):
         for name, content in parts.items():
             archive.writestr(name, content)
     with pytest.raises(wire.AnswerError, match="cannot be handed in|damaged"):
-        wire.decode({"model": base64.b64encode(forged.getvalue()).decode()})
+        wire.decode({"model": base64.b64encode(forged.getvalue()).decode(), "trainable": []})
 
 
 def test_a_model_that_unpacks_to_too_much_is_refused(monkeypatch, model):

@@ -104,7 +104,8 @@ def encode(value):
         columns = [[encode(name), encode(frame[name].tolist())] for name in frame]
         return {"table": columns, "series": isinstance(value, pandas.Series)}
     if keras and isinstance(value, keras.Model):
-        return {"model": _save(value, keras)}
+        # Keras does not keep that a model as a whole is frozen, whatever its layers say.
+        return {"model": _save(value, keras), "trainable": [part.trainable for part in _parts(value)]}
     if keras and (keras.ops.is_tensor(value) or isinstance(value, keras.Variable)):
         return _array(keras.ops.convert_to_numpy(value))
     raise AnswerError(f"a {type(value).__name__} cannot be handed in")
@@ -132,7 +133,10 @@ def decode(data):
             frame = pandas.DataFrame({decode(name): decode(each) for name, each in content})
             return frame.iloc[:, 0] if data.get("series") else frame
         if kind == "model":
-            return _load(base64.b64decode(content))
+            model = _load(base64.b64decode(content))
+            for part, trainable in zip(_parts(model), data["trainable"], strict=True):
+                part.trainable = bool(trainable)  # the outer ones first: it goes down to all within
+            return model
     except AnswerError:
         raise
     except Exception as error:  # whatever a forged answer can make NumPy or pandas raise
@@ -188,6 +192,11 @@ def _array(value):
     file = io.BytesIO()
     np.save(file, value, allow_pickle=False)
     return {"npy": base64.b64encode(file.getvalue()).decode()}
+
+
+def _parts(model):
+    """A model and the layers within, each before its own."""
+    return [model, *(part for layer in getattr(model, "layers", ()) for part in _parts(layer))]
 
 
 def _save(model, keras):

@@ -14,7 +14,6 @@ import html
 import inspect
 import json
 import os
-from functools import partial
 
 from tlcourse import CourseError, wire
 
@@ -85,9 +84,9 @@ def judge(question, ask):
     except NotImplementedError:
         return "not attempted", "not attempted yet."
     except Wrong as error:
-        return "wrong", f"wrong because {str(error).rstrip('.')}."
+        return "wrong", f"wrong because {_ended(str(error))}"
     except wire.AnswerError as error:
-        return "wrong", f"wrong because {str(error).rstrip('.')}."
+        return "wrong", f"wrong because {_ended(str(error))}"
     except Exception as error:  # the answer is of a kind that the question did not think of
         if isinstance(error, TypeError) and "object is not callable" in str(error):
             return "wrong", f"wrong because {' or '.join(answers)} should be a function."
@@ -95,9 +94,13 @@ def judge(question, ask):
     return "right", "right."
 
 
+def _ended(text):
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def asker():
     """The wire to the answers: those of this notebook, or in a grading kernel the learner's."""
-    return _asker[-1] if _asker else partial(_here)
+    return _asker[-1] if _asker else _here
 
 
 _asker = []  # a grading kernel puts its own here

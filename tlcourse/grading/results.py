@@ -107,10 +107,10 @@ def _questions(rows, shares):
 
 
 def _shares(rows):
-    """{(exercise, question): the fraction of its points that each graded submission got}, not by hand."""
+    """{(exercise, question): the fraction of its points that each readable submission got}, not by hand."""
     shares = defaultdict(list)
     for row in rows:
-        for mark in row.verdict.marks if row.verdict.status == "graded" else ():
+        for mark in row.verdict.marks if row.verdict.status != "unreadable" else ():
             if mark.outcome != "by hand" and mark.out_of:
                 shares[row.exercise, mark.grade_id].append(mark.points / mark.out_of)
     return shares
