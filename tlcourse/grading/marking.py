@@ -14,6 +14,7 @@ from tlcourse.grading.release import hidden, learners_version, role, visible
 from tlcourse.grading.sandbox import Limits
 
 RESTARTS = 3
+_INSIDE = "__import__('tlcourse.grading.inside', fromlist=['inside'])"  # a name that no cell can take away
 _HIDDEN_FAILED = "it passes the visible test, but a hidden one found a case in which it is wrong."
 
 
@@ -73,7 +74,7 @@ class _Grading:
         tests, and then, where an answer passed those, with the hidden ones. What it shows or says after it
         has met a hidden test is thrown away, so that none of it can get out.
         """
-        reply, _ = self.tests.run("from tlcourse.grading import inside", 60)
+        reply, _ = self.tests.run(f"{_INSIDE}.ask", 60)
         if reply.get("status") != "ok":
             raise RuntimeError(f"the kernel of the tests does not work: {reply.get('evalue')}")
         for cell in cells:
@@ -154,8 +155,8 @@ class _Grading:
             return wrong("wrong", "the time was up before this was tested.")
         if not (self.learner and self.tests):
             return wrong("wrong", "the kernel had ended, so this could not be tested.")
-        before, results = f"inside.bind({grade_id!r}, {_asked(cell.source)!r})", []
-        for code in (before, part(cell.source), f"inside.keep({grade_id!r})"):
+        before, results = f"{_INSIDE}.bind({grade_id!r}, {_asked(cell.source)!r})", []
+        for code in (before, part(cell.source), f"{_INSIDE}.keep({grade_id!r})"):
             try:
                 reply, _ = self.tests.run(code, 3 * self.left(), on_input=self.ask)
             except kernels.TimedOut as trouble:
