@@ -44,7 +44,7 @@ def lab(args):
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.root_dir": str(settings.notebooks()),
         "LabApp.default_url": "/lab/tree/00_start_here.ipynb",
-        # Its overrides.json turns off the questions for news and updates, which need a network.
+        # No questions for news and updates, which need a network; none of nbgrader's tools for teachers.
         "LabApp.app_settings_dir": str(Path(__file__).parent / "lab_settings"),
     }
     given = {word.partition("=")[0].lstrip("-").rpartition(".")[2] for word in args.others}

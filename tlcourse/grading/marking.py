@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import replace
 
-from tlcourse.grading import Answer, Mark, Verdict, answers, kernels
+from tlcourse.grading import Answer, Mark, Output, Verdict, answers, kernels
 from tlcourse.grading.release import hidden, learners_version, role, visible
 from tlcourse.grading.sandbox import Limits
 
@@ -127,8 +127,10 @@ class _Grading:
                     self.done.append(source)
             except kernels.TimedOut as trouble:
                 self.note("timed out", name, trouble)
+                outputs.append(Output("text", f"Stopped here: {trouble}."))
             except kernels.Died as trouble:
                 self.note(trouble.status, name, trouble)
+                outputs.append(Output("text", f"Stopped here: {trouble}."))
                 self.deadly.add(source)
                 self.revive()
         return tuple(outputs)
