@@ -6,12 +6,12 @@ what a check does to its copy (train it, overwrite it) leaves the learner's alon
 """
 
 import base64
+import builtins
 import io
 import json
 import math
 import sys
 import tempfile
-import types
 import warnings
 import zipfile
 from pathlib import Path
@@ -23,14 +23,15 @@ import numpy as np
 _MODULES = {
     "keras", "keras.activations", "keras.constraints", "keras.dtype_policies", "keras.initializers",
     "keras.layers", "keras.losses", "keras.metrics", "keras.models", "keras.optimizers",
-    "keras.optimizers.schedules", "keras.random", "keras.regularizers", "keras.saving",
+    "keras.optimizers.schedules", "keras.random", "keras.regularizers",
     "keras.src.models.functional", "keras.src.models.sequential", "keras.src.backend.common.keras_tensor",
     "keras.src.ops.image", "keras.src.ops.math", "keras.src.ops.nn", "keras.src.ops.numpy",
 }  # fmt: skip
 _REFUSED = {
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer",
-    "StringLookup", "IntegerLookup", "TextVectorization", "get_file", "load_model",
+    "StringLookup", "IntegerLookup", "TextVectorization",
 }  # fmt: skip
+_FUNCTIONS = {"builtins", "keras.activations", "keras.losses", "keras.metrics"}
 _PLAIN = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"}
 LARGEST_MODEL = 256 << 20  # bytes, unpacked
 LARGEST_ANSWER = 16 << 20  # bytes of JSON
@@ -73,8 +74,13 @@ def serve(request, namespace):
     return json.dumps(reply)
 
 
-def serve_coded(request, namespace):
-    """`serve` for a request and a reply in base64, which nothing on the way can misread."""
+def serve_coded(request, namespace=None):
+    """`serve`, by default from this notebook's names, for a request and a reply in base64, which nothing on
+    the way can misread."""
+    if namespace is None:
+        from IPython.core.interactiveshell import InteractiveShell
+
+        namespace = InteractiveShell.instance().user_ns
     reply = serve(base64.b64decode(request).decode(), namespace)
     if len(reply) > LARGEST_ANSWER:
         reply = json.dumps({"error": f"the answer is larger than {LARGEST_ANSWER >> 20} MB", "kind": None})
@@ -82,27 +88,29 @@ def serve_coded(request, namespace):
 
 
 def encode(value):
-    """`value` as what JSON can hold: None, bool, int, float, str, lists, tuples, dicts, arrays,
-    tensors, data frames and Keras models; of subclasses only the plain value travels.
+    """`value` as what JSON can hold: numbers, text, bytes, None, lists, tuples, sets, ranges (as lists), dicts,
+    arrays, tensors, data frames and Keras models; of subclasses only the plain value travels.
 
     Raises `AnswerError` for anything else.
     """
-    for plain in (bool, int, float, str):
-        if isinstance(value, plain) and not isinstance(value, np.generic):
-            return {"value": plain(value)} if plain is not float else _float(float(value))
-    if value is None:
-        return {"value": None}
-    if isinstance(value, list | tuple):
-        return {type(()).__name__ if isinstance(value, tuple) else "list": [encode(each) for each in value]}
-    if isinstance(value, dict):
-        return {"dict": [[encode(key), encode(each)] for key, each in value.items()]}
     if isinstance(value, np.ndarray | np.generic):
         return _array(value)
+    if value is None or isinstance(value, bool):
+        return {"value": value}
+    for kind in (int, float, complex, str, bytes):
+        if isinstance(value, kind):
+            return _WRITTEN[kind](kind(value))
+    for kind in (list, tuple, set, frozenset, range):
+        if isinstance(value, kind):
+            return {kind.__name__ if kind is not range else "list": [encode(each) for each in value]}
+    if isinstance(value, dict):
+        return {"dict": [[encode(key), encode(each)] for key, each in value.items()]}
     keras, pandas = sys.modules.get("keras"), sys.modules.get("pandas")
     if pandas and isinstance(value, pandas.DataFrame | pandas.Series):
         frame = pandas.DataFrame(value)
         columns = [[encode(name), encode(frame[name].tolist())] for name in frame]
-        return {"table": columns, "series": isinstance(value, pandas.Series)}
+        index = encode(value.index.tolist())
+        return {"table": columns, "index": index, "series": isinstance(value, pandas.Series)}
     if keras and isinstance(value, keras.Model):
         # Keras does not keep that a model as a whole is frozen, whatever its layers say.
         return {"model": _save(value, keras), "trainable": [part.trainable for part in _parts(value)]}
@@ -119,10 +127,10 @@ def decode(data):
         kind, content = next(iter(data.items()))
         if kind == "value" and (content is None or isinstance(content, bool | int | float | str)):
             return content
-        if kind == "float":
-            return float(content)
-        if kind in ("list", "tuple"):
-            return (list if kind == "list" else tuple)(decode(each) for each in content)
+        if kind in _READ:
+            return _READ[kind](content)
+        if kind in ("list", "tuple", "set", "frozenset"):
+            return getattr(builtins, kind)(decode(each) for each in content)
         if kind == "dict":
             return {decode(key): decode(each) for key, each in content}
         if kind == "npy":
@@ -130,7 +138,8 @@ def decode(data):
         if kind == "table":
             import pandas
 
-            frame = pandas.DataFrame({decode(name): decode(each) for name, each in content})
+            index = decode(data["index"])
+            frame = pandas.DataFrame({decode(name): decode(each) for name, each in content}, index=index)
             return frame.iloc[:, 0] if data.get("series") else frame
         if kind == "model":
             model = _load(base64.b64decode(content))
@@ -177,13 +186,26 @@ def _get(name, namespace):
     if name not in namespace:
         raise NameError(f"name {name!r} is not defined")
     value = namespace[name]
-    if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
+    keras = sys.modules.get("keras")
+    if callable(value) and not (keras and isinstance(value, keras.Model)):
         return {"function": name}
     return encode(value)
 
 
-def _float(value):
-    return {"value": value} if math.isfinite(value) else {"float": repr(value)}
+# How to write and read what JSON lacks: numbers that are not finite or longer than Python prints, bytes.
+_WRITTEN = {
+    int: lambda value: {"value": value} if abs(value) < 1 << 64 else {"int": hex(value)},
+    float: lambda value: {"value": value} if math.isfinite(value) else {"float": repr(value)},
+    complex: lambda value: {"complex": [repr(value.real), repr(value.imag)]},
+    str: lambda value: {"value": value},
+    bytes: lambda value: {"bytes": base64.b64encode(value).decode()},
+}
+_READ = {
+    "int": lambda content: int(content, 16),
+    "float": float,
+    "complex": lambda content: complex(*map(float, content)),
+    "bytes": base64.b64decode,
+}
 
 
 def _array(value):
@@ -230,7 +252,11 @@ def _strange(config):
     """The first class in a Keras configuration that is not one of Keras's harmless ones, or None."""
     if isinstance(config, dict):
         name, module = config.get("class_name"), config.get("module")
-        known = name in _PLAIN if module is None else module in _MODULES and name not in _REFUSED
+        if name == "function":  # Keras looks for those of `builtins` among its own losses, activations, ...
+            name = config.get("config")
+            known = module in _FUNCTIONS and name not in ("get", "deserialize", "serialize")
+        else:
+            known = name in _PLAIN if module is None else module in _MODULES and name not in _REFUSED
         if name is not None and not (known and isinstance(name, str)):
             return str(name)[:80]
         config = config.values()

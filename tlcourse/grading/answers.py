@@ -32,18 +32,20 @@ def take(submission, released):
     Cells are known by their nbgrader `grade_id` or, where that was lost, by their cell id; never by
     their place. Raises `Unreadable`.
     """
-    names, roles, given = {}, {}, set()
+    names, roles, given = {}, {}, {}
     for cell in released:
         grade_id = (cell.metadata.get("nbgrader") or {}).get("grade_id")
         if grade_id:
             names[cell.get("id")], roles[grade_id] = grade_id, cell
-        given.add(cell.source.strip())
+        given[cell.source.strip()] = grade_id
     found, place = Submitted(), None
     for cell in _cells(submission):
         source = _source(cell)
         name = _name(cell, names, roles)
         if name is None:
-            if cell.get("cell_type") == "code" and source.strip() and source.strip() not in given:
+            if source.strip() in given:
+                place = given[source.strip()] or place
+            elif cell.get("cell_type") == "code" and source.strip():
                 found.further.setdefault(place, []).append(source)
             continue
         place = name

@@ -3,18 +3,32 @@
 import contextlib
 import re
 import shutil
+import socket
+import sys
 import tempfile
 import time
+from pathlib import Path
 
+import psutil
 import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from tlcourse.grading import Output
+from tlcourse.grading.sandbox import PACKAGE
 
-LARGEST_MESSAGE = 32 << 20
+LARGEST_MESSAGE, MEMORY_FOR_MESSAGES = 32 << 20, 256 << 20
 TEXT_KEPT, PICTURES_KEPT, PICTURE_KEPT = 20_000, 8, 2 << 20
+_PATHS = sorted({str(PACKAGE.parent), sys.prefix, sys.base_prefix, str(Path.home())} - {"/", "/usr"}, key=len)[::-1]
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def plain(text, most):
+    """Text that any file can hold, at most `most` characters, without paths of this machine."""
+    text = str(text)[:most].encode("utf-8", "replace").decode()
+    for path in _PATHS:
+        text = text.replace(path, "…")
+    return text
 
 
 class TimedOut(Exception):
@@ -30,26 +44,28 @@ class Died(Exception):
 
 
 class Kernel:
-    """A Python kernel in a sandbox. It starts at once; `run` waits until it has. A context manager.
+    """A Python kernel in a sandbox. It starts at once, with `imports`; `run` waits until it has. A context manager.
 
     Everything that it says is taken as a hostile kernel's.
     """
 
-    def __init__(self, limits, *, learner, sandbox, environment=None):
-        self.limits = limits
+    def __init__(self, limits, *, learner, sandbox, imports="", environment=None):
+        self.limits, self._sandbox = limits, sandbox
         self._folder = tempfile.mkdtemp(prefix="tlcourse-kernel-")
         self._context = zmq.Context()
         self._context.linger = 0
         self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
         self._context.setsockopt(zmq.RCVHWM, 20)
-        self._ready, self._sent = False, {}
+        if sandbox:  # a learner could put a link in a socket's place, that leads out when we connect again
+            self._context.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._ready, self._memory = False, _own_memory()
         self._manager = KernelManager(
             context=self._context,
             transport="ipc" if sandbox else "tcp",
             connection_file=f"{self._folder}/kernel.json",
         )
         self._manager._kernel_spec = KernelSpec(
-            argv=["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "-c", imports],
             language="python",
             interrupt_mode="message",
             metadata={
@@ -59,6 +75,7 @@ class Kernel:
                         "learner": learner,
                         "sandbox": sandbox,
                         "limits": limits,
+                        "imports": imports,
                         "environment": environment or {},
                     },
                 }
@@ -67,8 +84,6 @@ class Kernel:
         self._client = None
         try:
             self._manager.start_kernel(cwd=self._folder)
-            self._client = self._manager.client()
-            self._client.start_channels()
         except BaseException:
             self.close()
             raise
@@ -89,8 +104,9 @@ class Kernel:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def send(self, code):
-        """Let `code` run when its turn comes. Its number, for `outcome`."""
-        return self._client.execute(code, stop_on_error=False, allow_stdin=False)
+        """Let `code` run when its turn comes."""
+        self._wait_until_ready(60)
+        self._client.execute(code, stop_on_error=False, allow_stdin=False)
 
     def run(self, code, seconds, *, expressions=None, on_input=None, history=False):
         """Run `code` to its end: the reply's content, to which `"result"` adds the text of the last
@@ -106,7 +122,7 @@ class Kernel:
             allow_stdin=on_input is not None,
             stop_on_error=False,
         )
-        shown = _Shown(self.limits.output)
+        shown, self._memory = _Shown(self.limits.output), _own_memory()
         try:
             reply = self._follow(number, seconds, shown, on_input)
             return reply | {"result": shown.result}, shown.outputs()
@@ -115,11 +131,16 @@ class Kernel:
             raise TimedOut(f"it ran longer than {seconds:.0f} seconds") from None
         except _Flood:
             self._interrupt(number, shown, patient=False)
-            raise Died("limits", f"it wrote more than {self.limits.output >> 20} MB of output") from None
+            raise Died("limits", f"it put out more than {self.limits.output >> 20} MB") from None
 
     def _wait_until_ready(self, seconds):
         """Ask until it answers: what is sent before it listens is lost on its output channel."""
         deadline = time.monotonic() + max(seconds, 60)
+        if not self._client:
+            if self._sandbox:
+                _wait_for_sockets(self._manager, self._see_that_it_lives)
+            self._client = self._manager.client()
+            self._client.start_channels()
         while not self._ready:
             number = self._client.kernel_info()
             with contextlib.suppress(TimeoutError):
@@ -131,7 +152,7 @@ class Kernel:
     def _interrupt(self, number, shown, patient=True):
         """Interrupt what runs; raises `Died` if it does not mind."""
         for _ in range(2 if patient else 0):
-            self._manager.interrupt_kernel()
+            self._client.control_channel.send(self._client.session.msg("interrupt_request", {}))
             try:
                 self._follow(number, 2, shown, None)
                 return
@@ -149,12 +170,14 @@ class Kernel:
             client.stdin_channel.socket: "stdin",
         }
         poller = zmq.Poller()
-        for socket in channels:
-            poller.register(socket, zmq.POLLIN)
+        for channel in channels:
+            poller.register(channel, zmq.POLLIN)
         deadline, looked = time.monotonic() + seconds, 0.0
         # After the reply the outputs get a moment, but no kernel can make us wait for them.
         while reply is None or not (idle or time.monotonic() > late):
             now = time.monotonic()
+            if _own_memory() - self._memory > MEMORY_FOR_MESSAGES:
+                raise _Flood
             if now > deadline:
                 if reply is not None:
                     break
@@ -162,14 +185,14 @@ class Kernel:
             if now - looked > 0.2:
                 looked = now
                 self._see_that_it_lives()
-            for socket, _ in poller.poll(50):
-                message = self._receive(socket)
+            for channel, _ in poller.poll(50):
+                message = self._receive(channel)
                 if message is None or message["parent_header"].get("msg_id") != number:
                     continue
                 kind = message["msg_type"]
-                if channels[socket] == "shell":
+                if channels[channel] == "shell":
                     reply, late = message["content"], time.monotonic() + 1
-                elif channels[socket] == "iopub":
+                elif channels[channel] == "iopub":
                     idle = idle or kind == "status" and message["content"].get("execution_state") == "idle"
                     shown.add(kind, message["content"])
                 elif on_input and kind == "input_request":
@@ -177,9 +200,9 @@ class Kernel:
                     deadline = max(deadline, time.monotonic() + 1)
         return reply
 
-    def _receive(self, socket):
+    def _receive(self, channel):
         try:
-            _, message = self._client.session.recv(socket, mode=zmq.NOBLOCK)
+            _, message = self._client.session.recv(channel, mode=zmq.NOBLOCK)
             dicts = message and all(isinstance(message[key], dict) for key in ("parent_header", "content"))
             return message if dicts else None
         except Exception:  # forged, damaged or too deep: as if it had not been said
@@ -198,6 +221,25 @@ class Kernel:
 
 class _Flood(Exception):
     pass
+
+
+def _wait_for_sockets(manager, see_that_it_lives):
+    """Wait until all sockets of a kernel that starts are there. Nothing of the learner's runs yet."""
+    info = manager.get_connection_info()
+    waiting = [f"{info['ip']}-{port}" for name, port in info.items() if name.endswith("_port")]
+    deadline = time.monotonic() + 60
+    while waiting and time.monotonic() < deadline:
+        see_that_it_lives()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as one:
+            one.connect(waiting[-1])
+            waiting.pop()
+            continue
+        time.sleep(0.02)
+
+
+def _own_memory():
+    """Bytes that this process holds."""
+    return psutil.Process().memory_info().rss
 
 
 class _Shown:
@@ -219,14 +261,14 @@ class _Shown:
             for name in pictures[:1]:
                 self._count(len(data[f"image/{name}"]))
                 if len(self.pictures) < PICTURES_KEPT and len(data[f"image/{name}"]) <= PICTURE_KEPT:
-                    self.pictures.append(Output(name, data[f"image/{name}"]))
+                    self.pictures.append(Output(name, plain(data[f"image/{name}"], PICTURE_KEPT)))
             if kind == "execute_result":
                 self.result = str(data.get("text/plain", ""))
             if not pictures:
                 self._say(str(data.get("text/plain", "")) + "\n")
 
     def outputs(self):
-        text = _ANSI.sub("", self.text).rstrip()
+        text = plain(_ANSI.sub("", self.text).rstrip(), TEXT_KEPT)
         return (*([Output("text", text)] if text else []), *self.pictures)
 
     def _say(self, text):

@@ -1,19 +1,20 @@
 """One submission, marked: the learner's code in one kernel, the tests in another, data between them."""
 
-import ast
 import base64
-import builtins
 import functools
 import json
 import re
 import time
 from dataclasses import replace
 
-from tlcourse.grading import Answer, Mark, Output, Verdict, answers, kernels
+from tlcourse.grading import Answer, Mark, Output, Verdict, answers, kernels, names
 from tlcourse.grading.release import hidden, learners_version, role, visible
 from tlcourse.grading.sandbox import Limits
 
 RESTARTS = 3
+MESSAGE = 2000  # characters
+# `quit()` would end the kernel after its cell, and with it all answers.
+_NO_EXIT = "__import__('IPython').get_ipython().ask_exit = lambda: None"
 _INSIDE = "__import__('tlcourse.grading.inside', fromlist=['inside'])"  # a name that no cell can take away
 _HIDDEN_FAILED = "it passes the visible test, but a hidden one found a case in which it is wrong."
 
@@ -31,7 +32,8 @@ def grade_one(submission, release, limits=Limits(), sandbox=True):
     except answers.Unreadable as trouble:
         marks = tuple(_missing(cell, "the submission could not be read.") for cell in cells if _gives_points(cell))
         return Verdict(trouble.status, f"{_capital(str(trouble))}.", time.monotonic() - started, marks)
-    with _Grading(submitted, limits, sandbox) as grading:
+    imports = "\n".join(map(names.imports, _given_code(cells)))
+    with _Grading(submitted, limits, sandbox, imports) as grading:
         marks = grading.mark(cells)
     seconds = time.monotonic() - started
     return Verdict(grading.status, grading.reason, seconds, marks, tuple(grading.shown.values()))
@@ -43,18 +45,20 @@ def _released(release):
 
 
 class _Grading:
-    """The two kernels of a submission, and how far it has come."""
+    """The kernels of a submission, and how far it has come."""
 
-    def __init__(self, submitted, limits, sandbox):
+    def __init__(self, submitted, limits, sandbox, imports):
         self.submitted, self.limits = submitted, limits
         self.deadline = time.monotonic() + limits.total
         self.status, self.reason = "graded", ""
         self.shown, self.done, self.deadly, self.restarts = {}, [], set(), 0
-        self.start_learner = functools.partial(kernels.Kernel, limits, learner=True, sandbox=sandbox)
+        start = functools.partial(kernels.Kernel, limits, sandbox=sandbox, imports=imports)
+        self.start_learner = functools.partial(start, learner=True)
         self.learner = self.start_learner()
+        self.tests = self.next_learner = None
         try:
             marking = {"NBGRADER_EXECUTION": "autograde"}
-            self.tests = kernels.Kernel(limits, learner=False, sandbox=sandbox, environment=marking)
+            self.tests = start(learner=False, environment=marking)
         except BaseException:
             self.learner.close()
             raise
@@ -63,55 +67,66 @@ class _Grading:
         return self
 
     def __exit__(self, *_):
-        for kernel in (self.learner, self.tests):
+        for kernel in (self.learner, self.next_learner, self.tests):
             if kernel:
                 kernel.close()
 
     def mark(self, cells):
         """The marks, in the order of the release.
 
-        The learner's code runs twice, from top to bottom as nbgrader would run it: with the visible
-        tests, and then, where an answer passed those, with the hidden ones. What it shows or says after it
-        has met a hidden test is thrown away, so that none of it can get out.
+        The learner's code runs twice, each time in a fresh kernel from top to bottom: with the visible tests,
+        and then, where an answer passed those, with the hidden ones. What it shows or says after it has met a
+        hidden test is thrown away, so that none of it can get out.
         """
         reply, _ = self.tests.run(f"{_INSIDE}.ask", 60)
         if reply.get("status") != "ok":
             raise RuntimeError(f"the kernel of the tests does not work: {reply.get('evalue')}")
-        for cell in cells:
-            if role(cell) == "given" and cell.cell_type == "code":
-                self.tests.send(cell.source)
+        for source in _given_code(cells):
+            self.tests.send(source)
+        # Names that no learner can give, wherever in the notebook they are made.
+        trusted = [cell for cell in cells if role(cell) in ("given", "test") and cell.cell_type == "code"]
+        self.tests_own = set().union(*(names.made(cell.source) for cell in trusted))
         marks = self.run_through(cells, visible, {})
-        if any(marks[name].points and hidden(source) for name, source in _test_sources(cells)):
-            self.restart_session()
+        if self.next_learner:
+            if self.learner:
+                self.learner.close()
+            self.learner, self.next_learner = self.next_learner, None
             marks = self.run_through(cells, hidden, marks)
         return tuple(marks.values())
 
     def run_through(self, cells, part, marks):
         """Run all the learner's code, and that `part` of the tests which `marks` do not yet say fail."""
-        shown, self.done = {}, []
-        self.learn("", self.submitted.further.get(None, []))
+        shown, self.done, learners = {}, [], set()
+        self.learn("", [_NO_EXIT, *self.submitted.further.get(None, [])])
         for cell in cells:
             grade_id = (cell.metadata.get("nbgrader") or {}).get("grade_id")
             kind, outputs = role(cell), ()
-            if kind == "given" and cell.cell_type == "code":
-                self.learn("", [cell.source])
-            elif kind in ("answer", "by hand"):
+            if kind in ("answer", "by hand"):
                 sources = self.submitted.answers.get(grade_id, [])
                 if cell.cell_type == "code":
                     outputs = self.learn(grade_id, sources)
+                    learners |= names.made(cell.source, imported=False)
                 shown[grade_id] = Answer(grade_id, cell.cell_type, "\n\n".join(sources), outputs)
+            elif kind == "given" and cell.cell_type == "code":
+                self.learn("", [cell.source])
+                learners -= names.made(cell.source)
             if kind == "by hand":
                 marks[grade_id] = _by_hand(cell, grade_id)
-            elif kind == "test" and (grade_id not in marks or marks[grade_id].points and part(cell.source)):
-                marks[grade_id] = self.test(cell, grade_id, part, marks.get(grade_id))
+            elif kind == "test":
+                tests_own = names.made(visible(cell.source))
+                if grade_id not in marks or marks[grade_id].points and part(cell.source):
+                    theirs = learners - tests_own if part is hidden else learners
+                    marks[grade_id] = self.test(cell, grade_id, part, theirs, marks.get(grade_id))
+                    self.prepare_next(marks[grade_id], hidden(cell.source))
+                learners -= tests_own
             self.learn("", self.submitted.further.get(grade_id, []) if grade_id else [])
         self.shown = self.shown or shown
         return marks
 
-    def restart_session(self):
-        """Empty the learner's namespace; what it did to the process may stay, and helps nobody."""
-        if self.learner:
-            self.learn("", ["from IPython import get_ipython\nget_ipython().reset(new_session=True)"])
+    def prepare_next(self, mark, hidden_tests):
+        """Once something is to be tested in the second run, its kernel starts and imports in the background."""
+        if mark.points and hidden_tests and not self.shown and not self.next_learner and self.left():
+            self.next_learner = self.start_learner()
 
     def learn(self, name, sources):
         """Run the learner's `sources` one by one; what they showed."""
@@ -149,15 +164,19 @@ class _Grading:
                 self.learner.close()
                 self.learner = None
 
-    def test(self, cell, grade_id, part, already):
-        """The mark of a test cell, after its visible or its hidden `part`; `already`: the one it has."""
+    def test(self, cell, grade_id, part, learners, already):
+        """The mark of a test cell, after its visible or its hidden `part`; `already`: the one it has.
+
+        `learners`: the names that are the learner's to give.
+        """
         points = float(cell.metadata.nbgrader.points)
         wrong = functools.partial(Mark, grade_id, 0.0, points)
         if not self.left():
             return wrong("wrong", "the time was up before this was tested.")
         if not (self.learner and self.tests):
             return wrong("wrong", "the kernel had ended, so this could not be tested.")
-        before, results = f"{_INSIDE}.bind({grade_id!r}, {_asked(cell.source)!r})", []
+        used, results = names.used(part(cell.source)) - (self.tests_own - learners), []
+        before = f"{_INSIDE}.bind({grade_id!r}, {sorted(learners)!r}, {sorted(used)!r})"
         for code in (before, part(cell.source), f"{_INSIDE}.keep({grade_id!r})"):
             try:
                 reply, _ = self.tests.run(code, 3 * self.left(), on_input=self.ask)
@@ -182,7 +201,7 @@ class _Grading:
         if self.learner is None or not self.left():
             return _stopped("the time was up" if self.learner else "the kernel had ended")
         coded = base64.b64encode(request.encode()).decode()
-        code = f"__import__('tlcourse.wire', fromlist=['wire']).serve_coded('{coded}', globals())"
+        code = f"__import__('tlcourse.wire', fromlist=['wire']).serve_coded('{coded}')"
         try:
             reply, _ = self.learner.run("", self.left(), expressions={"answer": code})
             text = reply["user_expressions"]["answer"]["data"]["text/plain"]
@@ -210,8 +229,8 @@ def _gives_points(cell):
     return role(cell) in ("test", "by hand")
 
 
-def _test_sources(cells):
-    return [(cell.metadata.nbgrader.grade_id, cell.source) for cell in cells if role(cell) == "test"]
+def _given_code(cells):
+    return [cell.source for cell in cells if role(cell) == "given" and cell.cell_type == "code"]
 
 
 def _missing(cell, message):
@@ -223,21 +242,9 @@ def _by_hand(cell, grade_id):
     return Mark(grade_id, 0.0, float(cell.metadata.nbgrader.points), "by hand", "a teacher marks this one.")
 
 
-def _asked(source):
-    """The names that a test cell uses and does not make itself."""
-    nodes = list(ast.walk(ast.parse(source)))
-    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    imports = (each for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for each in node.names)
-    made |= {(each.asname or each.name).partition(".")[0] for each in imports}
-    return sorted(used - made - set(dir(builtins)))
-
-
 def _told(reply):
     """Outcome and message of a test that raised."""
-    kind, text = str(reply.get("ename")), str(reply.get("evalue"))
+    kind, text = (kernels.plain(reply.get(key), MESSAGE) for key in ("ename", "evalue"))
     if kind in ("NotAttempted", "NotImplementedError"):
         return "not attempted", "not attempted."
     if kind == "NameError":
@@ -251,9 +258,10 @@ def _told(reply):
 
 def _given(wrong, points, last, already):
     """Full marks, or nbgrader's partial credit: a test whose last expression is a number gives that much."""
-    if re.fullmatch(r"\d+(\.\d+)?", last) and float(last) < points:
-        outcome = "partly right" if float(last) else "wrong"
-        return replace(wrong(outcome, f"{last} of {points:g} points."), points=float(last))
+    number = re.fullmatch(r"(?:np\.\w+\()?(\d+(?:\.\d+)?)\)?", last)
+    if number and float(number[1]) < points:
+        outcome = "partly right" if float(number[1]) else "wrong"
+        return replace(wrong(outcome, f"{number[1]} of {points:g} points."), points=float(number[1]))
     return already or replace(wrong("right", "right."), points=points)
 
 

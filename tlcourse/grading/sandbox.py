@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import Bool, Dict, Instance
+from traitlets import Bool, Dict, Instance, Unicode
 
 import tlcourse
 from tlcourse import CourseError
@@ -106,6 +106,7 @@ class SandboxProvisioner(LocalProvisioner):
     sandbox = Bool(True)
     limits = Instance(Limits)
     environment = Dict()
+    imports = Unicode()
     group = None
 
     async def launch_kernel(self, cmd, **kwargs):
@@ -147,6 +148,8 @@ class SandboxProvisioner(LocalProvisioner):
         inside = dict(self.connection_info, ip="/wire/kernel")
         inside["key"] = inside["key"].decode()
         connection = _memory_file(json.dumps(inside))
+        # Arguments that lie in a file are not in /proc/1/cmdline.
+        box = _memory_file("\0".join([*_box(self.learner, self.limits, connection), ""]))
         info, child_info = os.pipe()
         try:
             self._remove_group()
@@ -156,15 +159,14 @@ class SandboxProvisioner(LocalProvisioner):
                     *(self.group.prefix if self.group else ()),
                     # However this process ends, and at the latest when its time is up, all inside ends too.
                     *("setpriv", "--pdeathsig=KILL", "timeout", "--signal=KILL", str(self.limits.total + 60)),
-                    *("bwrap", "--info-fd", str(child_info)),
-                    *_box(self.learner, self.limits, connection),
-                    *_kernel(self.limits, ["-m", "ipykernel_launcher", "-f", "/kernel.json"]),
+                    *("bwrap", "--info-fd", str(child_info), "--args", str(box)),
+                    *_kernel(self.limits, ["-m", "ipykernel_launcher", "-f", "/kernel.json", "-c", self.imports]),
                 ],
                 env=_environment() | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(connection, child_info),
+                pass_fds=(connection, box, child_info),
                 cwd="/",
             )
             os.close(child_info)
@@ -177,7 +179,7 @@ class SandboxProvisioner(LocalProvisioner):
                 told += more
             self.connection_info["ip"] = f"/proc/{json.loads(told)['child-pid']}/root/wire/kernel"
         finally:
-            for descriptor in (connection, info, child_info):
+            for descriptor in (connection, box, info, child_info):
                 if descriptor is not None:
                     os.close(descriptor)
 
@@ -201,8 +203,12 @@ def _box(learner, limits, connection):
     for source, target in _python_mounts():
         arguments += ["--ro-bind", str(source), target]
     arguments += ["--ro-bind", str(PACKAGE), "/course/tlcourse"]
-    if (Path(sysconfig.get_path("purelib")) / "tlcourse").is_dir():
-        arguments += ["--tmpfs", "/site/tlcourse"]
+    # Wherever the package can be seen besides, with its solutions, it must not be.
+    mounts = [("/usr", "/usr"), *_python_mounts()]
+    for package in {PACKAGE, Path(sysconfig.get_path("purelib")) / "tlcourse"}:
+        for source, target in mounts:
+            if package.is_dir() and package.is_relative_to(source):
+                arguments += ["--tmpfs", str(Path(target) / package.relative_to(source))]
     if (PACKAGE / "notebooks").is_dir():
         arguments += ["--tmpfs", "/course/tlcourse/notebooks"]
     if learner:
