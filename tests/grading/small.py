@@ -66,7 +66,7 @@ def hand_in(folder, **files):
     return Path(folder)
 
 
-def fake(data, release, sandbox=True, outputs=(), message="It is not positive, or not a number."):
+def fake(data, release, limits=None, sandbox=True, outputs=(), message="It is not positive, or not a number."):
     """Right if the answer says 42, by the text alone. What else the answer says may make it die."""
     notebook = json.loads(data)
     sources = {
@@ -102,12 +102,12 @@ def set_log(path):
     os.environ["FAKE_LOG"] = path
 
 
-def hostile(data, release, sandbox=True):
+def hostile(data, release, limits=None, sandbox=True):
     """As `fake`, with outputs and messages as a hostile learner would have them."""
     return fake(
         data,
         release,
-        sandbox,
+        sandbox=sandbox,
         outputs=OUTPUTS,
         message=f"{EVIL} \ud800 at {os.path.realpath(os.sys.prefix)}/x.py",
     )

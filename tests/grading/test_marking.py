@@ -102,6 +102,12 @@ def test_time_that_ran_out_is_the_status_and_costs_the_rest():
 
 
 @inside
+def test_time_that_ran_out_before_the_hidden_tests_earns_nothing(monkeypatch):
+    monkeypatch.setattr(marking._Grading, "prepare_next", lambda *_: None)  # as if there had been none left
+    assert grade(assignment.right()).points == 0
+
+
+@inside
 def test_a_submission_that_cannot_be_read_still_has_its_row():
     verdict = marking.grade_one(b"\xff", assignment.teacher())
     assert (verdict.status, verdict.points, verdict.out_of, len(verdict.marks)) == ("unreadable", 0, 6, 3)

@@ -9,8 +9,10 @@ import importlib.util
 import json
 import logging
 import math
+import os
 import signal
 import tempfile
+import threading
 import uuid
 from collections import deque
 from dataclasses import asdict, dataclass, replace
@@ -308,11 +310,18 @@ def _marked(client, tasks, named, grade_one, options):
 
 def _call(grade_one, submission, release, options):
     """Run by a worker: the verdict as JSON. Whatever the marking raises is said in a sentence."""
+    # Marking keeps to its limits by itself; should it ever hang, the worker ends, and the batch goes on.
+    limits = options.get("limits")
+    alarm = threading.Timer(2 * limits.total + 300 if limits else 3600, os._exit, [1])
+    alarm.daemon = True
+    alarm.start()
     try:
         verdict = grade_one(submission, release, **options)
         return json.dumps(asdict(verdict), ensure_ascii=False).encode("utf-8", "replace")
     except BaseException as error:
         return json.dumps(f"{type(error).__name__}: {error}"[:300]).encode()
+    finally:
+        alarm.cancel()
 
 
 def _verdict(told, release):

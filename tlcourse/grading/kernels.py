@@ -56,6 +56,7 @@ class Kernel:
         self._context.linger = 0
         self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
         self._context.setsockopt(zmq.RCVHWM, 20)
+        self._context.setsockopt(zmq.SNDTIMEO, 2000)
         if sandbox:  # a learner could put a link in a socket's place, that leads out when we connect again
             self._context.setsockopt(zmq.RECONNECT_IVL, -1)
         self._ready, self._memory = False, _own_memory()
@@ -106,7 +107,7 @@ class Kernel:
     def send(self, code):
         """Let `code` run when its turn comes."""
         self._wait_until_ready(60)
-        self._client.execute(code, stop_on_error=False, allow_stdin=False)
+        self._execute(code, allow_stdin=False)
 
     def run(self, code, seconds, *, expressions=None, on_input=None, history=False):
         """Run `code` to its end: the reply's content, to which `"result"` adds the text of the last
@@ -115,12 +116,8 @@ class Kernel:
         `on_input(text) -> text` answers the kernel's requests for input. Raises `TimedOut`, `Died`.
         """
         self._wait_until_ready(seconds)
-        number = self._client.execute(
-            code,
-            store_history=history,
-            user_expressions=expressions,
-            allow_stdin=on_input is not None,
-            stop_on_error=False,
+        number = self._execute(
+            code, store_history=history, user_expressions=expressions, allow_stdin=on_input is not None
         )
         shown, self._memory = _Shown(self.limits.output), _own_memory()
         try:
@@ -133,14 +130,23 @@ class Kernel:
             self._interrupt(number, shown, patient=False)
             raise Died("limits", f"it put out more than {self.limits.output >> 20} MB") from None
 
+    def _execute(self, code, **options):
+        try:
+            return self._client.execute(code, stop_on_error=False, **options)
+        except zmq.ZMQError:  # it has closed its sockets
+            self.close()
+            raise Died("crashed", "its kernel cannot be reached") from None
+
     def _wait_until_ready(self, seconds):
         """Ask until it answers: what is sent before it listens is lost on its output channel."""
         deadline = time.monotonic() + max(seconds, 60)
         if not self._client:
             if self._sandbox:
                 _wait_for_sockets(self._manager, self._see_that_it_lives)
-            self._client = self._manager.client()
-            self._client.start_channels()
+            self._client = self._manager.client(context=self._context)
+            self._client.start_channels(hb=False)  # a heartbeat would connect again and again
+            told = (self._client.shell_channel, self._client.iopub_channel, self._client.stdin_channel)
+            self._ends = [each.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) for each in told]
         while not self._ready:
             number = self._client.kernel_info()
             with contextlib.suppress(TimeoutError):
@@ -152,11 +158,11 @@ class Kernel:
     def _interrupt(self, number, shown, patient=True):
         """Interrupt what runs; raises `Died` if it does not mind."""
         for _ in range(2 if patient else 0):
-            self._client.control_channel.send(self._client.session.msg("interrupt_request", {}))
             try:
+                self._client.control_channel.send(self._client.session.msg("interrupt_request", {}))
                 self._follow(number, 2, shown, None)
                 return
-            except (TimeoutError, _Flood):
+            except (TimeoutError, _Flood, zmq.ZMQError):
                 pass
         self.close()
         if patient:
@@ -169,6 +175,7 @@ class Kernel:
             client.iopub_channel.socket: "iopub",
             client.stdin_channel.socket: "stdin",
         }
+        channels |= dict.fromkeys(self._ends, "end")
         poller = zmq.Poller()
         for channel in channels:
             poller.register(channel, zmq.POLLIN)
@@ -186,6 +193,10 @@ class Kernel:
                 looked = now
                 self._see_that_it_lives()
             for channel, _ in poller.poll(50):
+                if channels[channel] == "end":  # a message was too large, or the kernel has hung up
+                    time.sleep(0.2)
+                    self._see_that_it_lives()
+                    raise _Flood
                 message = self._receive(channel)
                 if message is None or message["parent_header"].get("msg_id") != number:
                     continue

@@ -87,7 +87,9 @@ class _Grading:
         trusted = [cell for cell in cells if role(cell) in ("given", "test") and cell.cell_type == "code"]
         self.tests_own = set().union(*(names.made(cell.source) for cell in trusted))
         marks = self.run_through(cells, visible, {})
-        if self.next_learner:
+        tests = {cell.metadata.nbgrader.grade_id: cell.source for cell in cells if role(cell) == "test"}
+        if any(marks[name].points and hidden(source) for name, source in tests.items()):
+            # Without a kernel, for want of time, the hidden tests fail.
             if self.learner:
                 self.learner.close()
             self.learner, self.next_learner = self.next_learner, None

@@ -117,9 +117,8 @@ def _shares(rows):
 
 
 def _misconceptions(rows):
-    """What was wrong, most often first. A hidden test's message stands here, and nowhere that learners see."""
     found = Counter(
-        (row.exercise, mark.grade_id, f"(hidden test) {mark.note}" if mark.note else mark.message)
+        (row.exercise, mark.grade_id, mark.message)
         for row in rows
         for mark in row.verdict.marks
         if mark.outcome in ("wrong", "partly right") and mark.message
