@@ -1,5 +1,6 @@
 """Every test, and every lesson under nbval, runs in the sample profile whatever the shell says."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -29,3 +30,12 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TLCOURSE_HOME", str(folder))
     monkeypatch.setenv("TLCOURSE_PROFILE", "full")
     return folder
+
+
+@pytest.fixture(scope="session")
+def alembic_version():
+    """nbgrader starts a program for it, a second each time that a gradebook is made: done once."""
+    api = pytest.importorskip("nbgrader.api")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "get_alembic_version", functools.cache(api.get_alembic_version))
+        yield

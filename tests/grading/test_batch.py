@@ -18,6 +18,8 @@ from tlcourse import CourseError, cli
 from tlcourse.grading import batch, results, submissions
 from tlcourse.grading.release import Release
 
+pytestmark = pytest.mark.usefixtures("alembic_version")
+
 ONE = release()
 GOOD = submission(ONE)
 
@@ -231,9 +233,9 @@ def test_equal_content_is_graded_once_and_kept(tmp_path, scheduler, monkeypatch)
     with distributed.Client(scheduler, set_as_default=False) as client:
         client.run(small.set_log, str(log))
         first = graded(folder, out, scheduler)
-        assert len(log.read_text().split()) == 2 and first.points.tolist() == ["3"] * 3
+        assert len(log.read_text().split()) == 1 + 2 and first.points.tolist() == ["3"] * 3
         graded(folder, out, "tcp://127.0.0.1:1")  # nothing to do: no cluster is needed
-        verdict = next((out / "verdicts").iterdir())
+        verdict = next((out / "verdicts").glob("[!t]*"))  # not the teacher's own
         for damage in (
             verdict.read_bytes()[:100],
             b'{"status": "graded"}',
@@ -242,9 +244,9 @@ def test_equal_content_is_graded_once_and_kept(tmp_path, scheduler, monkeypatch)
         ):
             verdict.write_bytes(damage)
             assert graded(folder, out, scheduler).equals(first)
-        assert len(log.read_text().split()) == 2 + 4
+        assert len(log.read_text().split()) == 1 + 2 + 4
         graded(folder, out, scheduler, Release(ONE.name, ONE.teacher.replace("seven", "eight")))
-        assert len(log.read_text().split()) == 2 + 4 + 2
+        assert len(log.read_text().split()) == 1 + 2 + 4 + 1 + 2
         client.run(small.set_log, "")
 
 
@@ -265,13 +267,13 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, scheduler):
         start_new_session=True, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
     )  # fmt: skip
     deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and len(list((out / "verdicts").glob("[!.]*.json"))) < 2:
+    while time.monotonic() < deadline and len(list((out / "verdicts").glob("[!.t]*.json"))) < 2:
         time.sleep(0.1)
     below = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, said = run.communicate(timeout=20)
     assert said.strip().splitlines()[-1] == "KeyboardInterrupt" and said.count("Traceback") <= 2
-    assert len(list((out / "verdicts").glob("*.json"))) == 2
+    assert len(list((out / "verdicts").glob("[!t]*.json"))) == 2
     assert psutil.wait_procs(below, timeout=5)[1] == [] and not list((tmp_path / "scratch").iterdir())
     (folder / "z.ipynb").write_text(GOOD)
     with pytest.MonkeyPatch.context() as patch:
@@ -321,6 +323,13 @@ def test_formulas_never_reach_a_spreadsheet():
     for text in bad:
         assert results._cell(text) != text, text
     assert [results._cell(text) for text in ("a = 1", "x-1", "", "a;b")] == ["a = 1", "x-1", "", "a;b"]
+
+
+def test_an_exercise_whose_own_answers_fail_is_not_graded_with(tmp_path, scheduler):
+    broken = Release(ONE.name, ONE.teacher.replace("answer_2 = 42", "answer_2 = 41"))
+    folder = hand_in(tmp_path / "in", a=GOOD)
+    with pytest.raises(CourseError, match="The teacher's own answers of 01_small fail q2_test here"):
+        graded(folder, tmp_path / "out", scheduler, broken)
 
 
 def test_command_line(tmp_path, scheduler, capsys, monkeypatch):

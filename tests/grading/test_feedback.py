@@ -17,6 +17,8 @@ from small import EVIL, SECRET, fake, hostile, release, submission
 
 from tlcourse.grading import Answer, Output, Verdict, batch, feedback, gradebook, results
 
+pytestmark = pytest.mark.usefixtures("alembic_version")
+
 ONE = release()
 PATHS = feedback.machine_paths(Path("/srv/class/in"), Path("/srv/class/out"))
 

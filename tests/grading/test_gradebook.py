@@ -13,6 +13,8 @@ from small import EVIL, SECRET, hostile, release, submission
 
 from tlcourse.grading import batch, feedback, gradebook
 
+pytestmark = pytest.mark.usefixtures("alembic_version")
+
 ONE = release()
 PATHS = feedback.machine_paths()
 API = pytest.importorskip("nbgrader.api")
