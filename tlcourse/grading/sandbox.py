@@ -208,9 +208,9 @@ def _box(learner, limits, connection):
     for package in {PACKAGE, Path(sysconfig.get_path("purelib")) / "tlcourse"}:
         for source, target in mounts:
             if package.is_dir() and package.is_relative_to(source):
-                arguments += ["--tmpfs", str(Path(target) / package.relative_to(source))]
+                arguments += _empty(Path(target) / package.relative_to(source))
     if (PACKAGE / "notebooks").is_dir():
-        arguments += ["--tmpfs", "/course/tlcourse/notebooks"]
+        arguments += _empty("/course/tlcourse/notebooks")
     if learner:
         arguments += _without_checks()
     arguments += ["--proc", "/proc", "--dev", "/dev"]
@@ -228,11 +228,16 @@ def _box(learner, limits, connection):
 
 def _without_checks():
     """Hide the checks, hidden tests and solutions that lie in the package."""
-    arguments = ["--tmpfs", "/course/tlcourse/grading"]
+    arguments = _empty("/course/tlcourse/grading")
     for path in sorted(set((PACKAGE / "exercises").iterdir()) - {PACKAGE / "exercises" / "given.py"}):
         target = f"/course/tlcourse/exercises/{path.name}"
-        arguments += ["--ro-bind", str(STUB), target] if path.is_file() else ["--tmpfs", target]
+        arguments += ["--ro-bind", str(STUB), target] if path.is_file() else _empty(target)
     return arguments
+
+
+def _empty(folder):
+    """Hide what is in a folder, and give nobody room to write there."""
+    return ["--perms", "0555", "--size", "4096", "--tmpfs", str(folder)]
 
 
 def _kernel(limits, arguments):
