@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import Bool, Dict, Instance, Unicode
 
@@ -125,7 +126,6 @@ class SandboxProvisioner(LocalProvisioner):
         """Why this kernel must be stopped, `""` while it may go on."""
         if self.process is None:
             return ""
-        # Where only a sum over processes can be had, pages that forks share count several times.
         counted = self.group and self.group.folders
         if self.group.full() if counted else _memory(self.process.pid) > self.limits.memory:
             return f"it took more than {self.limits.memory // MB} MB of memory"
@@ -296,20 +296,23 @@ def _memory_file(text):
 
 
 def _memory(pid):
-    """Bytes that a process and all it started hold."""
-    import psutil
-
-    total = 0
+    """Bytes that a process and all it started hold, what they share counted once; files in memory, too."""
+    total, files = 0, {}
     with contextlib.suppress(psutil.Error):
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss - process.memory_info().shared
-    return total
+            with contextlib.suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+                total += 1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1])
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(f"/proc/{process.pid}/fd"):
+                    with contextlib.suppress(OSError):
+                        if os.readlink(entry.path).startswith("/memfd:"):
+                            file = os.stat(entry.path)
+                            files[file.st_ino] = 512 * file.st_blocks
+    return total + sum(files.values())
 
 
 def _threads_of_this_user():
-    import psutil
-
     fields = psutil.process_iter(["uids", "num_threads"])
     return sum(p.info["num_threads"] or 1 for p in fields if p.info["uids"] and p.info["uids"].real == os.getuid())
 
