@@ -65,7 +65,7 @@ def _class(of, size):
             started = time.monotonic()
             subprocess.run([*command, "--out", f"{folder}/out{workers}"], check=True, capture_output=True)
             seconds = time.monotonic() - started
-            print(f"{of.name}: {size} submissions, {workers} workers: {seconds:.0f} s, {seconds / size:.2f} s each", flush=True)
+            print(f"{of.name}: {size} submissions, --workers {workers}: {seconds:.0f} s, {seconds / size:.2f} s each", flush=True)
 
 
 def _answered(of):
