@@ -58,7 +58,7 @@ def build(runs, out):
     Raises CourseError when `out` cannot be written.
     """
     course = [lesson(*run) for run in runs]
-    page = _template().render(
+    page = template(Path(__file__).with_name("report.html.jinja"), time=_time).render(
         lessons=course,
         total=sum((each.counts for each in course), Counter()),
         seconds=sum(each.seconds for each in course),
@@ -194,13 +194,14 @@ def _time(seconds):
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-def _template():
+def template(path, **filters):
+    """The Jinja template at `path`, which escapes all that it is given, with these filters."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(path.parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["time"] = _time
-    return environment.get_template("report.html.jinja")
+    environment.filters |= filters
+    return environment.get_template(path.name)

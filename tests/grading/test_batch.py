@@ -150,7 +150,7 @@ def hostile_files(folder):
     (folder / "folder" / "x.ipynb").mkdir(parents=True)
     os.mkfifo(folder / "fifo.ipynb")
     with open(folder / "huge.ipynb", "wb") as file:
-        file.truncate(10 * submissions.LARGEST)
+        file.truncate(10 * submissions.LARGEST_FILE)
     return folder
 
 

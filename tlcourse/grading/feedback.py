@@ -15,8 +15,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jinja2
-
+from tlcourse import report
 from tlcourse.grading import Answer, Mark, Output
 from tlcourse.grading.release import learners_version, role
 
@@ -181,12 +180,5 @@ def _picture(kind, data):
 
 @functools.cache
 def _template():
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["points"] = lambda number: f"{round(number, 2):g}"
-    return environment.get_template("feedback.html.jinja")
+    path = Path(__file__).with_name("feedback.html.jinja")
+    return report.template(path, points=lambda number: f"{round(number, 2):g}")

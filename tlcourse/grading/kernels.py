@@ -35,7 +35,7 @@ class TimedOut(Exception):
     """Code ran too long and was interrupted; the kernel lives."""
 
 
-class Died(Exception):
+class Died(RuntimeError):
     """The kernel is gone. `status` as in a verdict, and the reason as a phrase."""
 
     def __init__(self, status, reason):

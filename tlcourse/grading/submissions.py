@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tlcourse import CourseError
 from tlcourse.grading import release as releases_
+from tlcourse.grading.answers import LARGEST_FILE
 
-LARGEST = 20_000_000  # bytes of a notebook that is looked at
 MOST_NOTEBOOKS, MOST_ENTRIES = 50, 20_000  # of one learner
 NOT_LEARNERS = ("__MACOSX", ".ipynb_checkpoints")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.I)  # no file names on Windows
@@ -111,11 +111,11 @@ def read(path):
             | getattr(os, "O_BINARY", 0)
         )
         with open(os.open(path, flags), "rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise Unfit("unreadable", f"the file cannot be read ({error.strerror})") from None
-    if len(data) > LARGEST:
-        raise Unfit("limits", f"the file is larger than {LARGEST // 1_000_000} MB")
+    if len(data) > LARGEST_FILE:
+        raise Unfit("limits", f"the file is larger than {LARGEST_FILE >> 20} MB")
     return data
 
 
