@@ -49,7 +49,7 @@ def test_the_command_line_is_quick_to_import():
 def test_help_names_every_command():
     done = python("-m", "tlcourse.cli", "--help")
     assert done.returncode == 0
-    assert all(f"    {name} " in done.stdout for name in ("lab", "run", "fetch", "clean", "doctor"))
+    assert all(f"    {name} " in done.stdout for name in ("lab", "run", "fetch", "release", "grade", "clean", "doctor"))
 
 
 def test_a_reader_that_left_is_no_error():
@@ -220,16 +220,10 @@ def test_lab_starts_on_the_lessons_and_answers(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     private = {f"JUPYTER_{each}_DIR": str(tmp_path / each) for each in ("CONFIG", "DATA", "RUNTIME")}
-    words = ["lab", "--no-browser", "--port", str(port), "--IdentityProvider.token=abc"]
-    code = (
-        "import pathlib, sys; from tlcourse import cli, settings\n"
-        f"settings.notebooks = lambda: pathlib.Path({str(tmp_path)!r})\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
-    )
-    write(tmp_path, "00_start_here", "1")
+    words = ["lab", str(tmp_path / "work"), "--no-browser", "--port", str(port), "--IdentityProvider.token=abc"]
     with open(tmp_path / "log", "w") as log:
         lab = subprocess.Popen(
-            [sys.executable, "-c", code, *words], stdout=log, stderr=log, env={**os.environ, **private}
+            [sys.executable, "-m", "tlcourse.cli", *words], stdout=log, stderr=log, env={**os.environ, **private}
         )
     try:
         base = f"http://127.0.0.1:{port}/"
@@ -263,10 +257,13 @@ def test_lab_lets_given_arguments_win(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "execv", lambda path, words: started.extend(words))
     monkeypatch.setattr(subprocess, "call", lambda words: started or started.extend(words))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     cli.main(["lab", "--ip=0.0.0.0", "--allow-root", "--port", "9"])
     assert started[:3] == [sys.executable, "-m", "jupyterlab"]
     assert started[-4:] == ["--ip=0.0.0.0", "--allow-root", "--port", "9"]
     assert "--ServerApp.ip=127.0.0.1" not in started and started.count("--allow-root") == 1
+    assert f"--ServerApp.root_dir={tmp_path / 'tlcourse-work'}" in started
 
 
 def keep(tmp_path, *sizes):

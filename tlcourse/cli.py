@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tlcourse import CourseError, __version__, settings
 
+WORK = "tlcourse-work"
+
 
 def main(argv=None):
     """Run the command line `argv` (default: the process's) and return its exit status.
@@ -39,21 +41,24 @@ def main(argv=None):
 
 
 def lab(args):
-    """Start JupyterLab on the lessons. On Linux and macOS it takes this process's place."""
+    """Start JupyterLab in a learner's working folder. On Linux and macOS it takes this process's place."""
+    others = [word for word in args.others if word != "--update"]
+    named = others and not others[0].startswith("-")
+    folder = _work(others.pop(0) if named else WORK, args.update)
     options = {
         "ServerApp.ip": "127.0.0.1",
-        "ServerApp.root_dir": str(settings.notebooks()),
+        "ServerApp.root_dir": str(folder.resolve()),
         "LabApp.default_url": "/lab/tree/00_start_here.ipynb",
         # No questions for news and updates, which need a network; none of nbgrader's tools for teachers.
         "LabApp.app_settings_dir": str(Path(__file__).parent / "lab_settings"),
     }
-    given = {word.partition("=")[0].lstrip("-").rpartition(".")[2] for word in args.others}
+    given = {word.partition("=")[0].lstrip("-").rpartition(".")[2] for word in others}
     command = [sys.executable, "-m", "jupyterlab"]
     # Jupyter refuses an option that comes twice.
     command += [f"--{k}={v}" for k, v in options.items() if k.partition(".")[2] not in given]
     if hasattr(os, "geteuid") and os.geteuid() == 0 and not given & {"allow-root", "allow_root"}:
         command.append("--allow-root")
-    command += args.others
+    command += others
     # The kernels of this Python before those of the same name in the home folder.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     if os.name == "posix":
@@ -104,7 +109,6 @@ def fetch(args):
 
 def release(args):
     """Write the exercises as learners get them."""
-    _grading()
     from tlcourse.grading import release as releases
 
     for path in releases.write(_folder(args.dir, option=""), _exercises(args)):
@@ -177,11 +181,14 @@ def _parser():
         added.set_defaults(command=function)
         return added
 
-    command(
+    added = command(
         lab,
-        "Open the lessons in JupyterLab.",
-        epilog="Anything else goes to JupyterLab, such as --no-browser or --port 9999.",
+        "Open the lessons in JupyterLab, in a folder of your own.",
+        usage="tlcourse lab [DIR] [--update] [JupyterLab's options]",
+        epilog=f"DIR comes first (default: {WORK}). Lessons and exercises are copied into it, once; what you change "
+        "stays yours. Anything else goes to JupyterLab, such as --no-browser or --port 9999.",
     )
+    added.add_argument("--update", action="store_true", help="bring newer versions, beside what you have changed")
     added = command(run, "Execute lessons without a browser; write notebooks and a report.")
     added.add_argument("lesson", nargs="*", metavar="LESSON", help="4, 04 or 04_title; default: all")
     added.add_argument("--profile", metavar="|".join(settings.PROFILES), help="default: sample")
@@ -235,6 +242,22 @@ def _folder(name, option=" with --out"):
         raise CourseError(
             f"{name} cannot be written ({error.strerror}): choose another folder{option}."
         ) from None
+
+
+def _work(name, update):
+    """The working folder, filled; says what came and what could."""
+    from tlcourse import workfolder
+
+    folder = _folder(name, option="")
+    brought, newer = workfolder.fill(folder, update)
+    if brought:
+        print(f"{len(brought)} files were brought to {folder}.")
+    for path, beside in brought.items():
+        if beside != path:
+            print(f"You have changed {path}: its newer version is {beside}.")
+    if newer:
+        print(f"Newer versions are there of {', '.join(newer)}: `tlcourse lab {name} --update` brings them.")
+    return folder
 
 
 def _summary(lesson):

@@ -28,6 +28,29 @@ def test_everything_else_is_intact():
             assert release.visible(before.source).strip() == after.source.strip()
 
 
+@pytest.mark.parametrize("of", [assignment.teacher(), *release.course()], ids=lambda of: of.name)
+def test_it_is_what_nbgrader_makes_of_it(of):
+    preprocessors = pytest.importorskip("nbgrader.preprocessors")
+    theirs = nbformat.reads(of.teacher, as_version=4)
+    for name in ("ClearOutput", "ClearSolutions", "ClearHiddenTests", "LockCells", "ComputeChecksums"):
+        theirs, _ = getattr(preprocessors, name)().preprocess(theirs, {})
+    assert release.learners_version(of) == theirs
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [("### END SOLUTION", ""), ("### END HIDDEN TESTS", ""), ("# %given", "### BEGIN SOLUTION\n### END SOLUTION")],
+)
+def test_what_would_give_a_solution_away_is_not_released(before, after):
+    notebook = nbformat.reads(assignment.teacher().teacher, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("# %given"))
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(before, after)
+    broken = release.Release("small", nbformat.writes(notebook))
+    with pytest.raises(CourseError, match="The exercise small cannot be released: (BEGIN|END) (SOLUTION|HIDDEN TESTS)"):
+        release.learners_version(broken)
+
+
 def test_the_hidden_part_of_a_test():
     assert release.hidden(assignment.Q1_TEST).startswith("secret = ")
     assert "secret" not in release.visible(assignment.Q1_TEST)

@@ -1,5 +1,6 @@
 """An exercise as its teacher wrote it, and the version for learners."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ import nbformat
 from tlcourse import CourseError, settings, storage
 
 HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS[^\n]*\n(.*?)^[ \t]*### END HIDDEN TESTS[^\n]*\n?", re.M | re.S)
-_WHEN_RELEASED = ("ClearOutput", "ClearSolutions", "ClearHiddenTests", "LockCells", "ComputeChecksums")
+SOLUTION = re.compile(r"^([ \t]*)[^\n]*BEGIN SOLUTION[^\n]*\n.*?END SOLUTION[^\n]*$", re.M | re.S)
+MARKER = re.compile("(BEGIN|END) (SOLUTION|HIDDEN TESTS)")
+STUBS = {"code": "# YOUR CODE HERE\nraise NotImplementedError()", "markdown": "YOUR ANSWER HERE"}
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,48 @@ def course():
 
 
 def learners_version(release):
-    """The notebook that learners get: no solutions, hidden tests or outputs, all else intact."""
-    from nbgrader import preprocessors
+    """The notebook that learners get: no solutions, hidden tests or outputs, all else intact.
 
+    It is what nbgrader makes of it, with its checksums, and a test compares the two; but learners need no nbgrader.
+    Raises `CourseError` where a solution or a hidden test would stay in it.
+    """
     notebook = nbformat.reads(release.teacher, as_version=4)
-    for name in _WHEN_RELEASED:
-        notebook, _ = getattr(preprocessors, name)().preprocess(notebook, {})
+    notebook.metadata.pop("celltoolbar", None)
+    for cell in notebook.cells:
+        marks = cell.metadata.get("nbgrader") or {}
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            for shown in ("collapsed", "scrolled"):
+                cell.metadata.pop(shown, None)
+        if marks.get("solution"):
+            cell.source = _without_solution(cell)
+        if marks.get("grade"):
+            cell.source = "\n".join(visible(cell.source + "\n").split("\n")[:-1])
+        if marks.get("grade") or marks.get("solution") or marks.get("locked"):
+            cell.metadata["deletable"] = False
+            if not marks.get("solution"):
+                cell.metadata["editable"] = False
+            marks |= {"checksum": _checksum(cell, marks), "cell_type": cell.cell_type}
+        if stray := MARKER.search(cell.source):
+            raise CourseError(
+                f"The exercise {release.name} cannot be released: {stray[0]} stands alone or in a cell that is not marked for it."
+            )
     return notebook
+
+
+def _without_solution(cell):
+    stub = STUBS[cell.cell_type]
+    source, regions = SOLUTION.subn(lambda found: "\n".join(found[1] + line for line in stub.split("\n")), cell.source)
+    return source if regions or MARKER.search(source) else stub
+
+
+def _checksum(cell, marks):
+    grade, solution = bool(marks.get("grade")), bool(marks.get("solution"))
+    locked = not solution and (grade or bool(marks.get("locked")))
+    said = [cell.source, cell.cell_type, str(grade), str(solution), str(locked), marks["grade_id"]]
+    if grade:
+        said.append(str(float(marks["points"])))
+    return hashlib.md5("".join(said).encode()).hexdigest()
 
 
 def write(folder, releases=None):
