@@ -86,16 +86,20 @@ def test_show_displays_the_text_as_alt_text_and_closes_the_figure(table, monkeyp
     assert plt.get_fignums() == []
 
 
-def test_a_guess_is_compared_with_what_was_measured(capsys):
-    control = widgets.guess("Which?", ["better", "worse"])
-    assert control.value is None
-    capsys.readouterr()
-    widgets.reveal(control, "+3 points")
-    assert capsys.readouterr().out.splitlines()[0] == "You made no guess."
-    control.value = "worse"
-    widgets.reveal(control, "+3 points")
-    widgets.reveal("better", "+3 points")
-    assert "You guessed: worse" in (out := capsys.readouterr().out) and "You guessed: better" in out
+SCORES = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+
+
+def test_the_surest_mistakes_come_first():
+    x, y = np.zeros((4, 8, 8, 3), "uint8"), np.array([1, 0, 1, 1])
+    assert plots.worst(y, SCORES).tolist() == [0, 3]
+    axes = plots.mistakes(x, y, SCORES, ["cat", "dog"], columns=3, rows=1, title="t")
+    assert [axis.get_title() for axis in axes.flat] == ["dog:\ncat 90%", "dog:\ncat 60%", ""]
+    assert axes[0, 0].figure.get_label() == "t: 2 of 4 wrong. dog taken for cat, 90% sure; dog taken for cat, 60% sure."
+
+
+def test_what_is_trained_when_a_network_is_opened_from_above():
+    axis = plots.opened({"block1": 10, "block2": 70, "head": 20}, title="t")
+    assert axis.figure.get_label() == "t: from block1 100 (100.0%); from block2 90 (90.0%); from head 20 (20.0%)."
 
 
 def test_lines_have_switches_that_need_no_kernel(shown):

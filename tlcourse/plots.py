@@ -11,11 +11,13 @@ from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 from tlcourse import claims
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
+LARGE = 100_000  # bytes of a picture
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
@@ -35,6 +37,10 @@ def png(figure):
     image = io.BytesIO()
     # White paper keeps black text readable in a dark theme.
     figure.savefig(image, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    if image.tell() > LARGE:  # contact sheets: 256 colours are enough to see by, at a quarter of the bytes
+        few = Image.open(image).convert("RGB").quantize(256)
+        image = io.BytesIO()
+        few.save(image, "png", optimize=True)
     return base64.b64encode(image.getvalue()).decode()
 
 
@@ -108,6 +114,61 @@ def pictures(x, y, classes, columns=10, rows=None, title=None):
         figure.suptitle(title, fontsize=10, va="bottom", y=0.9 + (0 if by_class else 0.12 / (0.76 * rows + 0.3)))
     figure.set_label(f"{title or 'Example pictures'}: {len(classes)} classes, {', '.join(classes)}.")
     return axes
+
+
+def worst(y, scores):
+    """Places of the wrong predictions, the surest first. y: int (n,). scores: float (n, classes), probabilities."""
+    wrong = np.flatnonzero(scores.argmax(axis=1) != y)
+    return wrong[np.argsort(-scores[wrong].max(axis=1), kind="stable")]
+
+
+def mistakes(x, y, scores, classes, columns=8, rows=2, title=None):
+    """The surest of the wrong predictions as a contact sheet, each under what it is and what it was taken for.
+
+    x: uint8 (n, h, w, 3 or 1). y: int (n,), with names in `classes`. scores: float (n, classes), probabilities.
+    """
+    wrong = worst(y, scores)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, 1.45 * rows + 0.3), squeeze=False)
+    said = []
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, index in zip(axes.flat, wrong):
+        really, taken, sure = classes[y[index]], classes[scores[index].argmax()], scores[index].max()
+        axis.imshow(x[index].squeeze(), cmap="gray", vmin=0, vmax=255)
+        axis.set_title(f"{really}:\n{taken} {sure:.0%}", fontsize=8, pad=3)
+        said.append(f"{really} taken for {taken}, {sure:.0%} sure")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    counted = f"{len(wrong)} of {len(y)} wrong. "
+    figure.set_label(_sentence(title or "The surest mistakes", counted + "; ".join(said)))
+    return axes
+
+
+def opened(parameters, title=None):
+    """How many parameters are trained when a network is opened from a part upwards, down to nothing frozen.
+
+    parameters: a Series, or dict, {part: number of parameters}, from the input to the head.
+    """
+    parts = list(parameters.keys())
+    counts = np.array([parameters[part] for part in parts])
+    trained = counts[::-1].cumsum()[::-1]
+    figure, axis = plt.subplots(figsize=(6.4, 0.42 * len(parts) + 1.0))
+    rows = range(len(parts))
+    axis.barh(rows, trained, color=COLOURS[1], label="trained")
+    axis.barh(rows, counts.sum() - trained, left=trained, color="#BBBBBB", hatch="//", edgecolor="white", label="frozen")
+    said = []
+    for row, part in enumerate(parts):
+        text = f"{trained[row]:,} ({trained[row] / max(counts.sum(), 1):.1%})"
+        axis.annotate(text, (counts.sum(), row), (6, 0), textcoords="offset points", va="center", fontsize=9)
+        said.append(f"from {part} {text}")
+    axis.set_yticks(rows, [f"from {part}" for part in parts])
+    axis.set_xticks([])
+    axis.spines[:].set_visible(False)
+    axis.legend(frameon=False, fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    axis.set_title(title or "", fontsize=10, loc="left", pad=24)
+    figure.set_label(_sentence(title or "Parameters that are trained, opened from", "; ".join(said)))
+    return axis
 
 
 def bars(table, order=None, title=None, value="accuracy", floor=None):
