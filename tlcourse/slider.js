@@ -3,6 +3,7 @@
 export default {
   render({ model, el }) {
     const label = document.createElement("label");
+    const name = document.createElement("span");
     const input = Object.assign(document.createElement("input"), { type: "range", min: 0 });
     const output = document.createElement("output");
     const show = () => {
@@ -13,7 +14,7 @@ export default {
       output.value = model.get("value");
     };
     input.setAttribute("aria-label", model.get("description"));
-    input.style.cssText = "width: 20em; margin: 0 1em; vertical-align: middle";
+    input.style.cssText = "width: 20em; margin: 2px 1em 2px 0; vertical-align: middle";
     input.addEventListener("input", () => {
       model.set("value", model.get("options")[input.value]);
       model.save_changes();
@@ -21,7 +22,9 @@ export default {
     model.on("change:options", show);
     model.on("change:value", show);
     show();
-    label.append(model.get("description"), input, output);
+    name.textContent = model.get("description");
+    name.style.cssText = "display: inline-block; min-width: 8em";
+    label.append(name, input, output);
     el.style.color = "var(--jp-ui-font-color1, inherit)";
     el.dataset.lmSuppressShortcuts = "true"; // the arrow keys are for the slider, not for JupyterLab's cells
     el.append(label);

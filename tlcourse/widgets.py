@@ -72,7 +72,7 @@ def mistakes(x, y, scores, classes):
     def numbers(name):
         return [f"{number} of {len(of[name])}" for number in range(1, len(of[name]) + 1)]
 
-    really = ipywidgets.Dropdown(options=list(of), description="really")
+    really = _list("really", of)
     number = _slider("mistake", numbers("any class"))
 
     def from_the_first(change):
@@ -98,7 +98,7 @@ def activations(pictures, maps, kernels, channels=8):
     A filter over three channels is shown in colour, R, G, B; of one over more, the slice with the largest weights, in grey.
     Maps are black at 0 and below, and white at the largest value of the channel; weights are grey at 0.
     """
-    layer = ipywidgets.Dropdown(options=list(maps), description="layer")
+    layer = _list("layer", maps)
     picture = _slider("picture", [str(number) for number in range(1, len(pictures) + 1)])
 
     def page(layer, number):
@@ -199,6 +199,11 @@ def cut(table, facts, figures=None):
 
 def _slider(description, options, value=None):
     return Slider(options=list(options), value=value or options[0], description=description)
+
+
+def _list(description, options):
+    style = {"description_width": "initial"}
+    return ipywidgets.Dropdown(options=list(options), description=description, style=style)
 
 
 def _explore(controls, page):

@@ -1,0 +1,227 @@
+"""The course in a real browser, as a learner goes through it. `uv run pytest -m browser -s` prints how long things take.
+
+TLCOURSE_BROWSER_WHOLE=1 runs every lesson as a whole (half an hour); TLCOURSE_SCREENSHOTS=DIR keeps the README's pictures.
+"""
+
+import os
+from typing import NamedTuple
+
+import browser_lab
+import nbformat
+import pytest
+from browser_lab import (
+    by_tab, code_cell, faint, keep_screenshot, open_notebook, press, run_all, save, shortened, theme,
+)  # fmt: skip
+
+from tlcourse import settings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: `uv sync --extra test`.")
+expect = sync_api.expect
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not browser_lab.CHROMIUM,
+        reason="There is no Chromium: `apt install chromium`, or name one in TLCOURSE_CHROMIUM.",
+    ),
+]
+
+START = "00_start_here.ipynb"
+EXERCISE = "exercises/05_resnet50_bottlenecks/05_resnet50_bottlenecks.ipynb"
+NOTEBOOKS = sorted(path.name for path in settings.notebooks().glob("*.ipynb"))
+LESSONS = [name for name in NOTEBOOKS if name[:2].isdigit()]
+BANNER, REVEAL = "settings.banner()", "widgets.reveal("
+# An explorer answers in under 0.3 s on a quiet machine (`-s` prints it); one that runs continuous integration is not quiet.
+PATIENCE = 2.0
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    started = browser_lab.Lab(tmp_path_factory.mktemp("browser"))
+    started.start()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_lab.CHROMIUM, args=browser_lab.OPTIONS)
+        # One context, so that JupyterLab is loaded and compiled once.
+        yield browser.new_context(viewport={"width": 1250, "height": 1000})
+        browser.close()
+
+
+@pytest.fixture
+def page(lab, chromium):
+    """A fresh page. At the end of every test no script has failed on it, and nothing was asked of another machine."""
+    made, failed, outside = chromium.new_page(), [], []
+    made.set_default_timeout(60_000)
+    made.on("pageerror", lambda error: failed.append(str(error)))
+    for event in ("request", "websocket"):
+        made.on(event, lambda asked: lab.outside(asked.url) and outside.append(asked.url))
+    yield made
+    made.close()
+    lab.end_kernels()
+    assert (failed, outside) == ([], [])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_lesson_opens_as_it_was_stored(page, lab, name):
+    """Title, every stored picture and drawing, links to notebooks that are there, and no error."""
+    stored = nbformat.read(lab.work / name, as_version=4)
+    open_notebook(page, lab, name)
+    title = stored.cells[0].source.partition("\n")[0].lstrip("# ")
+    expect(page.get_by_role("heading", level=1).first).to_contain_text(title)
+    pictures = [output for cell in stored.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    shown = page.locator(".jp-OutputArea-output:is(.jp-RenderedImage, .jp-RenderedHTML)").locator("img, svg")
+    expect(shown.filter(visible=True)).to_have_count(len(pictures))
+    look_for_trouble(page)
+    links = page.locator(".jp-MarkdownOutput a[href*='.ipynb']").evaluate_all("all => all.map(e => new URL(e.href).pathname)")
+    assert links and not [link for link in links if not (lab.work / link.removeprefix("/files/")).is_file()]
+
+
+def test_the_first_lesson_runs_and_answers_a_guess(page, lab):
+    open_notebook(page, lab, START)
+    run_all(page, lab, START, seconds=400)
+    look_for_trouble(page)
+    banner, reveal = code_cell(page, BANNER), code_cell(page, REVEAL).locator(".jp-OutputArea")
+    expect(banner).to_contain_text("sample profile")
+    expect(reveal).to_contain_text("You made no guess.")
+    page.get_by_role("radio", name="worse", exact=True).press("Space")
+    expect(reveal).to_contain_text("You guessed: worse")
+    for colours in ("dark", "light"):
+        theme(page, colours)
+        assert [faint(banner.locator(".jp-OutputArea")), faint(reveal)] == [[], []], colours
+    code_cell(page, "plots.bars(").scroll_into_view_if_needed()
+    keep_screenshot(page, "lesson")
+    has_run(save(page, lab, START))
+
+
+@pytest.mark.skipif(not os.environ.get("TLCOURSE_BROWSER_WHOLE"), reason="Whole lessons take long: TLCOURSE_BROWSER_WHOLE=1.")
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_whole_lesson_runs(page, lab, name):
+    open_notebook(page, lab, name)
+    print(f"{name}: {run_all(page, lab, name, seconds=1800):.0f} s")
+    look_for_trouble(page)
+    has_run(save(page, lab, name))
+
+
+class Explorer(NamedTuple):
+    lesson: str
+    call: str  # in the cell that shows it
+    controls: list  # (role, name, key)
+    picture: str = ".widget-html"  # what has to change: a CSS selector in the cell's output
+    needs: list = []  # the cells before, see `shortened`; without any it is looked at as it is stored, and nothing runs
+
+
+MADE = """import numpy as np, pandas as pd
+from tlcourse import backbones, datasets, fourcases, widgets
+rng = np.random.default_rng(0)
+data = datasets.load("cifar10")
+x, y = data.x_test[:60], data.y_test[:60]
+"""
+EXPLORERS = [
+    Explorer("01_baseline_from_scratch.ipynb", "widgets.mistakes(", [("combobox", "really", "ArrowDown"), ("slider", "mistake", "ArrowRight")],
+             needs=[MADE, "scores = rng.dirichlet(np.ones(10), 60)\nwidgets.mistakes(x, y, scores, data.classes)"]),
+    Explorer("03_inside_a_pretrained_network.ipynb", "widgets.activations(", [("combobox", "layer", "ArrowDown"), ("slider", "picture", "ArrowRight")],
+             needs=[MADE, "maps = {b: rng.normal(size=(60, 16, 16, 32)) for b in ('block1', 'block2', 'block3')}\nwidgets.activations(x, maps, {b: rng.normal(size=(3, 3, 8, 32)) for b in maps})"]),
+    Explorer("04_fine_tuning_vgg16.ipynb", "widgets.freezing(", [("checkbox", "block5", "Space"), ("checkbox", "head", "Space")],
+             needs=[MADE, "parts = dict(block1=900, block2=3000, block3=9000, block4=30000, block5=90000, head=100)\nwidgets.freezing(parts, ['head'])"]),
+    Explorer("05_resnet50_bottlenecks.ipynb", "plots.show_switchable(", [("checkbox", "LeNet", "Space")], "svg"),
+    Explorer("06_four_cases.ipynb", "widgets.cases(", [("slider", "pictures a class", "ArrowRight"), ("slider", "similarity", "ArrowLeft")],
+             needs=[MADE, "e = fourcases.evidence()\ne = e[e['backbone'] == 'VGG16']\nwidgets.cases(e, e[list(fourcases.STRATEGIES)].idxmax(axis=1), fourcases.fitted(e))"]),
+    Explorer("07_where_to_cut.ipynb", "widgets.cut(", [("slider", "cut after", "ArrowRight")],
+             needs=[MADE, """rows = [(s, t, f"block{b}", k, 0.1 * b + k / 100) for s in ("pretrained", "random") for t in "pd" for b in (1, 2, 3) for k in range(3)]
+table = pd.DataFrame(rows, columns=["strategy", "target", "block", "seed", "accuracy"])
+facts = pd.DataFrame({"features": ["16", "32", "64"]}, index=["block1", "block2", "block3"])
+widgets.cut(table, facts)"""]),
+]
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS, ids=lambda explorer: explorer.lesson[:2])
+def test_an_explorer_answers_the_keyboard(page, lab, explorer):
+    path = explorer.lesson
+    if explorer.needs:
+        path = f"explorer_{path}"
+        shortened(lab, explorer.lesson, explorer.needs, path)
+    open_notebook(page, lab, path)
+    if explorer.needs:
+        run_all(page, lab, path, seconds=120)
+    look_for_trouble(page)
+    cell = code_cell(page, explorer.call)
+    names, missed = by_tab(page, cell)
+    assert {name for _, name, _ in explorer.controls} <= set(names) and all(names) and not missed
+    output = cell.locator(".jp-OutputArea")
+    picture = output.locator(explorer.picture).first
+    for role, name, key in explorer.controls:
+        before = picture.screenshot()
+        seconds = press(page, output.get_by_role(role, name=name, exact=True), key, picture)
+        print(f"{explorer.lesson[:2]}, {name}: {seconds:.3f} s")
+        assert picture.screenshot() != before
+        assert seconds < PATIENCE
+    keep_screenshot(page, f"explorer_{explorer.lesson[:2]}")
+    for colours in ("light", "dark"):
+        theme(page, colours)
+        assert faint(output) == [], colours
+
+
+def test_an_exercise_says_why_and_keeps_the_answer(page, lab):
+    open_notebook(page, lab, EXERCISE)
+    answer, check = code_cell(page, "def gigabytes"), code_cell(page, 'check("q1")')
+
+    def told(text):
+        check.locator(".cm-content").press("Control+Enter")
+        expect(check.locator(".jp-OutputArea")).to_contain_text(text)
+        assert faint(check.locator(".jp-OutputArea")) == []
+
+    code_cell(page, "import numpy").locator(".cm-content").press("Control+Enter")
+    answer.locator(".cm-content").press("Control+Enter")
+    told("q1: not attempted yet")
+    write(page, answer, "def gigabytes(n, shape, dtype):\n    return n * np.prod(shape) * 4 / 1e9")
+    told("q1: wrong because 50,000 x (32, 32, 3) uint8: not every number takes 4 bytes.")
+    write(page, answer, "def gigabytes(n, shape, dtype):\n    return n * np.prod(shape) * np.dtype(dtype).itemsize / 1e9")
+    told("q1: right.")
+    save(page, lab, EXERCISE)
+    page.reload()
+    expect(answer.locator(".cm-content")).to_contain_text("np.dtype(dtype).itemsize")
+    expect(check.locator(".jp-OutputArea")).to_contain_text("q1: right.")
+    look_for_trouble(page)
+
+
+def test_work_is_still_there_when_the_course_is_started_again(page, lab):
+    """And the course's own copy is as it was."""
+    shipped, note = (settings.notebooks() / START).read_bytes(), "# My note: ask about the head."
+    open_notebook(page, lab, START)
+    banner = code_cell(page, BANNER)
+    banner.locator(".cm-content").press("Control+End")
+    page.keyboard.insert_text(f"\n{note}")
+    save(page, lab, START)
+    page.goto("about:blank")
+    lab.stop()
+    lab.start()
+    open_notebook(page, lab, START)
+    expect(code_cell(page, note).locator(".jp-OutputArea")).to_contain_text("sample profile")
+    assert (settings.notebooks() / START).read_bytes() == shipped
+
+
+def write(page, cell, text):
+    """Put `text` in the place of a cell's code, and run it."""
+    cell.locator(".cm-content").press("Control+a")
+    page.keyboard.insert_text(text)
+    page.keyboard.press("Control+Enter")
+
+
+def look_for_trouble(page):
+    """No error or warning is shown, and no picture is broken."""
+    assert page.locator(browser_lab.TROUBLE).all_inner_texts() == []
+    pictures = page.locator(".jp-Notebook img").filter(visible=True)
+    assert pictures.evaluate_all("all => all.filter(e => !e.naturalWidth).map(e => e.alt || e.src)") == []
+
+
+def has_run(notebook):
+    """Every cell of a saved notebook has run, one after the other, without an error."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
