@@ -56,8 +56,18 @@ def test_cells_are_short_and_the_last_word_is_prose(lesson):
 
 
 def test_links_lead_somewhere(prose):
-    for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", prose):
+    for target in re.findall(r"\]\(([^)#:]+\.(?:ipynb|svg))(?:#[^)]*)?\)", prose):
         assert (ROOT / "notebooks" / target).is_file(), target
+
+
+@pytest.mark.parametrize("place", range(len(LESSONS)), ids=lambda place: LESSONS[place].stem)
+def test_head_and_tail_lead_to_the_neighbours_the_exercise_and_the_glossary(place):
+    path, cells = LESSONS[place], read(LESSONS[place]).cells
+    exercise = Path("exercises") / path.stem / path.name
+    wanted = [neighbour.name for neighbour in (*LESSONS[max(place - 1, 0) : place], *LESSONS[place + 1 : place + 2])]
+    wanted += [exercise.as_posix()] * (ROOT / "notebooks" / exercise).is_file() + ["glossary.ipynb"]
+    for cell in (cells[0], cells[-1]):
+        assert re.findall(r"\]\(([^)]+)\)", cell.source.splitlines()[-1]) == wanted
 
 
 def test_stored_outputs_are_clean(lesson):

@@ -104,8 +104,9 @@ def test_what_is_trained_when_a_network_is_opened_from_above():
 
 def test_lines_have_switches_that_need_no_kernel(shown):
     history = {"val_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.5]}
-    plots.show_switchable(plots.validations({"LeNet": history, "A & B": history}, title="Two networks"))
+    plots.show_validations({"LeNet": history, "A & B": history}, title="Two networks")
     (data, metadata), = shown
+    assert metadata["tlcourse_curves"] == {"title": "Two networks", "histories": {"LeNet": history, "A & B": history}}
     html, alt = data["text/html"], data["text/plain"]
     assert alt == metadata["image/png"]["alt"]
     assert "A & B accuracy from 0.10 to 0.50" in alt

@@ -156,6 +156,28 @@ def test_hostile_outputs_come_out_as_text_or_not_at_all(tmp_path):
     assert EVIL in soup.article.h3.text and EVIL in soup.section.h2.text
 
 
+def curves(histories, title="Curves"):
+    shown = figure("a", alt="the picture")
+    shown.metadata["tlcourse_curves"] = {"title": title, "histories": histories}
+    return shown
+
+
+def test_learning_curves_can_be_switched_on_the_page_too(tmp_path):
+    history = {"val_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.5]}
+    made = notebook([curves({"LeNet": history, f"${EVIL}": history}, EVIL), claim("1")])
+    soup = page(tmp_path, ("01_a.ipynb", made, None))
+    assert len(soup.select('figure input[type="checkbox"]')) == 2 and soup.select("figure svg")
+    assert [label.text.strip() for label in soup.select("figure label")] == ["LeNet", f"${EVIL}"]
+    assert not soup.find_all("script") and not [tag for tag in soup.find_all(True) if tag.has_attr("onerror")]
+
+
+@pytest.mark.parametrize("value", [[], ["1"], [float("nan")], 3, None])
+def test_what_is_no_learning_curve_stays_a_picture(tmp_path, value):
+    made = notebook([curves({"LeNet": {"val_loss": value, "val_accuracy": [0.5]}}), claim("1")])
+    soup = page(tmp_path, ("01_a.ipynb", made, None))
+    assert pictures(soup) == ["a"] and not soup.select("figure input")
+
+
 def test_the_page_asks_the_network_for_nothing(tmp_path):
     soup = page(tmp_path, ("01_a.ipynb", notebook([figure("a"), figure("b", alt=""), claim("1")]), None))
     links = [tag[key] for tag in soup.find_all(True) for key in ("src", "href") if tag.has_attr(key)]

@@ -17,6 +17,7 @@ from tlcourse import claims
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
+CURVES = ("val_loss", "val_accuracy")
 LARGE = 100_000  # bytes of a picture
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
@@ -44,25 +45,35 @@ def png(figure):
     return base64.b64encode(image.getvalue()).decode()
 
 
-def show_switchable(axes, alt=None):
-    """Display the figure of `axes` with a checkbox for every named line, which hides it and brings it back.
+def show_validations(histories, title=None):
+    """Display `validations` with a checkbox for every network, which hides its lines and brings them back.
 
-    Lines of one label, in whatever panel, go together. It needs no kernel and no script, so that an exported page has
-    it too; where the page is not trusted, the picture of `show` is there instead.
+    It needs no kernel and no script, so that an exported page has it too; where the page is not trusted, the picture
+    of `show` is there instead. The report draws it anew, from the numbers in the output's metadata.
     """
     from IPython.display import display
 
-    figure = np.ravel(axes)[0].figure
-    alt = alt or figure.get_label()
+    figure = validations(histories, title)[0].figure
+    html, picture, alt = switchable(figure)
+    data = {"text/html": html, "image/png": picture, "text/plain": alt}
+    curves = {name: {key: list(map(float, history[key])) for key in CURVES} for name, history in histories.items()}
+    metadata = {"image/png": {"alt": alt}, "tlcourse_curves": {"title": title or "", "histories": curves}}
+    display(data, raw=True, metadata=metadata)
+
+
+def switchable(figure):
+    """Close a figure, and return (HTML with a checkbox for each label, its picture in base64, its alt text).
+
+    Lines of one label, in whatever panel, go together.
+    """
+    alt = figure.get_label()
     uid = f"switch{zlib.crc32(alt.encode()):08x}"
-    labels = {}
-    for axis in figure.axes:
-        for line in axis.get_lines():
-            if not line.get_label().startswith("_"):
-                ids = labels.setdefault(line.get_label(), [])
-                ids.append(f"{uid}-{list(labels).index(line.get_label())}-{len(ids)}")
-                line.set_gid(ids[-1])
-    colours = {line.get_label(): line.get_color() for axis in figure.axes for line in axis.get_lines()}
+    labels, colours = {}, {}
+    for line in (line for axis in figure.axes for line in axis.get_lines()):
+        ids = labels.setdefault(line.get_label(), [])
+        ids.append(f"{uid}-{list(labels).index(line.get_label())}-{len(ids)}")
+        line.set_gid(ids[-1])
+        colours[line.get_label()] = line.get_color()
     picture = png(figure)
     vector = io.StringIO()
     with plt.rc_context({"svg.hashsalt": uid, "svg.fonttype": "none", "font.family": "sans-serif"}):
@@ -82,8 +93,7 @@ def show_switchable(axes, alt=None):
         f'<div class="{uid}" style="background: white; color: black; padding: 4px"><style>{" ".join(rules)}</style>'
         f'<div>{"".join(boxes)}</div>{drawing}<img alt="{escape(alt)}" src="data:image/png;base64,{picture}"></div>'
     )
-    data = {"text/html": html, "image/png": picture, "text/plain": alt}
-    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+    return html, picture, alt
 
 
 def pictures(x, y, classes, columns=10, rows=None, title=None):

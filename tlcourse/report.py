@@ -1,7 +1,7 @@
 """An executed course as one HTML page: every claim, its interval, and its figures.
 
-Outputs are not trusted: from a notebook only plain text and PNG or JPEG pictures
-reach the page, the text escaped and the pictures decoded first.
+Outputs are not trusted: from a notebook only plain text, PNG or JPEG pictures and the numbers of learning
+curves reach the page, the text escaped, the pictures decoded and the curves drawn anew.
 """
 
 import base64
@@ -13,8 +13,10 @@ from datetime import datetime
 from pathlib import Path
 
 import jinja2
+import matplotlib.pyplot as plt
+from markupsafe import Markup
 
-from tlcourse import lessons, settings, storage
+from tlcourse import lessons, plots, settings, storage
 
 KINDS = {"holds": "holds", "does not hold here": "fails", "too close to call": "close"}
 MAGIC = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
@@ -136,6 +138,8 @@ def _strip(low, middle, high):
 
 
 def _figures(output):
+    if curves := _curves(_fact(output, "tlcourse_curves") or {}):
+        return [{"switchable": curves}]
     data = output.get("data", {})
     for kind, magic in MAGIC.items():
         try:
@@ -147,6 +151,22 @@ def _figures(output):
             source = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
             return [{"source": source, "alt": str(about.get("alt") or "")}]
     return []
+
+
+def _curves(facts):
+    """The figure of `plots.show_validations`, drawn anew from its numbers; None where they are not such numbers."""
+    histories = {}
+    try:
+        for name, history in facts["histories"].items():
+            histories[str(name)[:60]] = {key: [_number(value) for value in history[key][:1000]] for key in plots.CURVES}
+    except (AttributeError, KeyError, TypeError):
+        return None
+    values = [values for history in histories.values() for values in history.values()]
+    if not 0 < len(histories) <= 12 or not all(values) or any(None in each for each in values):
+        return None
+    with plt.rc_context({"text.parse_math": False}):
+        html, _, _ = plots.switchable(plots.validations(histories, str(facts.get("title", ""))[:200])[0].figure)
+    return Markup(html)
 
 
 def _headline(notebook):

@@ -139,9 +139,8 @@ def menu(page, *words):
 
 def save(page, lab, path):
     """Ctrl+S; returns what is in the file then."""
-    before = (lab.work / path).stat().st_mtime_ns
-    page.keyboard.press("Control+s")
-    until(lambda: (lab.work / path).stat().st_mtime_ns != before, 20, f"{path} to be saved")
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents/" in answer.url):
+        page.keyboard.press("Control+s")
     return nbformat.read(lab.work / path, as_version=4)
 
 
@@ -150,25 +149,28 @@ def code_cell(page, text):
     return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
 
 
-def press(page, chosen, key, picture):
-    """Press a key on the `chosen` control, and return the seconds until `picture` looks different."""
-    chosen.focus()
+def press(page, control, keys, picture):
+    """Press keys on a control, and return the seconds from the last one until `picture` looks different."""
+    control.focus()
     picture.evaluate(
         """picture => {
-            const seen = () => picture.innerText + [...picture.querySelectorAll("img, svg *")].map(
-                e => e.tagName == "IMG" ? e.complete && e.src : e.getClientRects().length);
+            const images = () => [...picture.querySelectorAll("img")], shapes = () => [...picture.querySelectorAll("svg *")];
+            const seen = () => [picture.innerText, ...images().map(e => e.src), ...shapes().map(e => e.checkVisibility())].join();
             const before = seen();
+            let last = null;
+            // An open list keeps its keys to itself: there it is the choice that counts.
+            for (const kind of ["keydown", "change"])
+                addEventListener(kind, event => { last = event.timeStamp; }, {capture: true});
             window.seconds = null;
-            addEventListener("keydown", pressed => {
-                const look = () => {
-                    if (seen() == before) requestAnimationFrame(look);
-                    else window.seconds = (performance.now() - pressed.timeStamp) / 1000;
-                };
-                look();
-            }, {capture: true, once: true});
+            const look = () => {
+                if (seen() == before || !images().every(e => e.complete)) requestAnimationFrame(look);
+                else window.seconds = (performance.now() - last) / 1000;
+            };
+            look();
         }"""
     )
-    page.keyboard.press(key)
+    for key in keys.split():
+        page.keyboard.press(key)
     page.wait_for_function("window.seconds !== null", timeout=20_000)
     return page.evaluate("window.seconds")
 

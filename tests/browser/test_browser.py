@@ -111,33 +111,52 @@ def test_a_whole_lesson_runs(page, lab, name):
 class Explorer(NamedTuple):
     lesson: str
     call: str  # in the cell that shows it
-    controls: list  # (role, name, key)
+    controls: list  # (role, name, keys); in a closed list the arrows are JupyterLab's
+    needs: list  # the cells before, see `shortened`; without any it is looked at as it is stored, and nothing runs
     picture: str = ".widget-html"  # what has to change: a CSS selector in the cell's output
-    needs: list = []  # the cells before, see `shortened`; without any it is looked at as it is stored, and nothing runs
 
 
-MADE = """import numpy as np, pandas as pd
-from tlcourse import backbones, datasets, fourcases, widgets
-rng = np.random.default_rng(0)
-data = datasets.load("cifar10")
-x, y = data.x_test[:60], data.y_test[:60]
-"""
+# In the place of cells that train for long. An explorer shows whatever table it is given.
+UNTRAINED = """base = surgery.cut(backbone, "block5")
+model = keras.Sequential([base, layers.GlobalAveragePooling2D(), layers.Dense(10, activation="softmax")])
+for layer in base.layers:
+    layer.trainable = layer.name.startswith("block5")"""
+MADE_UP_RATIOS = """STRATEGIES = list(fourcases.STRATEGIES)
+ratios = {"things": 1.0, "digits": 0.7, "puzzles": 0.4}"""
+MADE_UP_CURVES = """vgg16 = BACKBONES["VGG16"]
+rows = [("VGG16", target, strategy, block, seed, 0.1 * place + 0.01 * seed) for target in (SIMILAR, DIFFERENT)
+        for strategy in ("pretrained", "random weights") for place, block in enumerate(vgg16.blocks) for seed in range(3)]
+curves = pd.DataFrame(rows, columns=["network", "target", "strategy", "block", "seed", "accuracy"])"""
 EXPLORERS = [
-    Explorer("01_baseline_from_scratch.ipynb", "widgets.mistakes(", [("combobox", "really", "ArrowDown"), ("slider", "mistake", "ArrowRight")],
-             needs=[MADE, "scores = rng.dirichlet(np.ones(10), 60)\nwidgets.mistakes(x, y, scores, data.classes)"]),
-    Explorer("03_inside_a_pretrained_network.ipynb", "widgets.activations(", [("combobox", "layer", "ArrowDown"), ("slider", "picture", "ArrowRight")],
-             needs=[MADE, "maps = {b: rng.normal(size=(60, 16, 16, 32)) for b in ('block1', 'block2', 'block3')}\nwidgets.activations(x, maps, {b: rng.normal(size=(3, 3, 8, 32)) for b in maps})"]),
-    Explorer("04_fine_tuning_vgg16.ipynb", "widgets.freezing(", [("checkbox", "block5", "Space"), ("checkbox", "head", "Space")],
-             needs=[MADE, "parts = dict(block1=900, block2=3000, block3=9000, block4=30000, block5=90000, head=100)\nwidgets.freezing(parts, ['head'])"]),
-    Explorer("05_resnet50_bottlenecks.ipynb", "plots.show_switchable(", [("checkbox", "LeNet", "Space")], "svg"),
-    Explorer("06_four_cases.ipynb", "widgets.cases(", [("slider", "pictures a class", "ArrowRight"), ("slider", "similarity", "ArrowLeft")],
-             needs=[MADE, "e = fourcases.evidence()\ne = e[e['backbone'] == 'VGG16']\nwidgets.cases(e, e[list(fourcases.STRATEGIES)].idxmax(axis=1), fourcases.fitted(e))"]),
-    Explorer("07_where_to_cut.ipynb", "widgets.cut(", [("slider", "cut after", "ArrowRight")],
-             needs=[MADE, """rows = [(s, t, f"block{b}", k, 0.1 * b + k / 100) for s in ("pretrained", "random") for t in "pd" for b in (1, 2, 3) for k in range(3)]
-table = pd.DataFrame(rows, columns=["strategy", "target", "block", "seed", "accuracy"])
-facts = pd.DataFrame({"features": ["16", "32", "64"]}, index=["block1", "block2", "block3"])
-widgets.cut(table, facts)"""]),
-]
+    Explorer(
+        "01_baseline_from_scratch.ipynb", "widgets.mistakes(",
+        [("combobox", "really", "Space ArrowDown Enter"), ("slider", "mistake", "ArrowRight")],
+        [BANNER, 'pictures = datasets.load("cifar10")', "split = datasets.sample(pictures, 700", "def conv32():",
+         "history = model.fit(", "scores = model.predict("],
+    ),
+    Explorer(
+        "03_inside_a_pretrained_network.ipynb", "widgets.activations(",
+        [("combobox", "layer", "Space ArrowDown Enter"), ("slider", "picture", "ArrowRight")],
+        ['BACKBONE = "VGG16"', "backbone = backbones.load(BACKBONE)", "def small(data):", "few = small(pictures)",
+         "convolutions = [layer for layer in backbone.model"],
+    ),
+    Explorer(
+        "04_fine_tuning_vgg16.ipynb", "widgets.freezing(",
+        [("checkbox", "block1", "Space"), ("checkbox", "head", "Space")],
+        ["backbone = backbones.load(BACKBONE, size=64)", UNTRAINED, "table = surgery.report(model)", "parameters = table.groupby("],
+    ),
+    Explorer("05_resnet50_bottlenecks.ipynb", "plots.show_switchable(", [("checkbox", "LeNet", "Space")], [], "svg"),
+    Explorer(
+        "06_four_cases.ipynb", "widgets.cases(",
+        [("slider", "pictures a class", "ArrowRight"), ("slider", "similarity", "ArrowLeft")],
+        ["backbone = backbones.load(BACKBONE, size=64)", MADE_UP_RATIOS, "evidence = fourcases.evidence()",
+         "rule = fourcases.fitted(evidence)"],
+    ),
+    Explorer(
+        "07_where_to_cut.ipynb", "widgets.cut(", [("slider", "cut after", "ArrowRight")],
+        ["import h5py", "SIMILAR, DIFFERENT =", "BACKBONES = {", MADE_UP_CURVES, "costs = {block: cost(block)"],
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("explorer", EXPLORERS, ids=lambda explorer: explorer.lesson[:2])
@@ -145,7 +164,7 @@ def test_an_explorer_answers_the_keyboard(page, lab, explorer):
     path = explorer.lesson
     if explorer.needs:
         path = f"explorer_{path}"
-        shortened(lab, explorer.lesson, explorer.needs, path)
+        shortened(lab, explorer.lesson, [*explorer.needs, explorer.call], path)
     open_notebook(page, lab, path)
     if explorer.needs:
         run_all(page, lab, path, seconds=120)
@@ -155,9 +174,9 @@ def test_an_explorer_answers_the_keyboard(page, lab, explorer):
     assert {name for _, name, _ in explorer.controls} <= set(names) and all(names) and not missed
     output = cell.locator(".jp-OutputArea")
     picture = output.locator(explorer.picture).first
-    for role, name, key in explorer.controls:
+    for role, name, keys in explorer.controls:
         before = picture.screenshot()
-        seconds = press(page, output.get_by_role(role, name=name, exact=True), key, picture)
+        seconds = press(page, output.get_by_role(role, name=name, exact=True), keys, picture)
         print(f"{explorer.lesson[:2]}, {name}: {seconds:.3f} s")
         assert picture.screenshot() != before
         assert seconds < PATIENCE
