@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tlcourse import CourseError, downloads, drawings, settings, storage
+from tlcourse import CourseError, downloads, drawings, progress, settings, storage
 
 DIGITS = tuple("0123456789")
 CIFAR100 = tuple(
@@ -178,17 +178,20 @@ def only(data, classes):
 
 
 def _drawn10():
-    x_train, y_train = drawings.objects(5000, seed=1)
-    x_test, y_test = drawings.objects(2000, seed=2)
+    (x_train, y_train), (x_test, y_test) = _drawn(drawings.objects, 5000, 2000)
     source = "Drawn by tlcourse after the ten classes of CIFAR-10; these are not photographs."
     return Dataset("drawn10", x_train, y_train, x_test, y_test, drawings.OBJECTS, source)
 
 
 def _drawn_smiles():
-    x_train, y_train = drawings.faces(2000, seed=1)
-    x_test, y_test = drawings.faces(1000, seed=2)
+    (x_train, y_train), (x_test, y_test) = _drawn(drawings.faces, 2000, 1000)
     source = "Faces drawn by tlcourse; these are not photographs."
     return Dataset("drawn_smiles", x_train, y_train, x_test, y_test, drawings.FACES, source)
+
+
+def _drawn(draw, train, test):
+    with progress.counted(train + test, "Drawing", "pictures", resumes=False) as advance:
+        return draw(train, seed=1, advance=advance), draw(test, seed=2, advance=advance)
 
 
 def _digits():

@@ -875,7 +875,7 @@ def chunks(n, seed, size, count):
         yield slice(start, start + k), uniform(dice_stream, k, DICE), grain[:, 0] - grain[:, 1]
 
 
-def objects(n, seed=0):
+def objects(n, seed=0, advance=None):
     """Draw `n` pictures of the ten objects.
 
     Parameters
@@ -884,6 +884,8 @@ def objects(n, seed=0):
         How many pictures, 0 or more.
     seed : int
         Which pictures: 0 to 2**32 - 1. The first k of n pictures are the pictures of ``objects(k, seed)``.
+    advance : function, optional
+        Called with k when k more pictures are drawn.
 
     Returns
     -------
@@ -908,10 +910,12 @@ def objects(n, seed=0):
             foreground(u, canvas, frame)
             grain = noise[chosen].reshape(-1, 3, 1024).transpose(1, 0, 2)
             pictures[chosen] = photograph(u, canvas, grain, 32)
+        if advance:
+            advance(len(pictures))
     return x, y
 
 
-def faces(n, seed=0):
+def faces(n, seed=0, advance=None):
     """Draw `n` grey pictures of faces.
 
     Parameters
@@ -920,6 +924,8 @@ def faces(n, seed=0):
         How many pictures, 0 or more.
     seed : int
         Which pictures: 0 to 2**32 - 1. The first k of n pictures are the pictures of ``faces(k, seed)``.
+    advance : function, optional
+        Called with k when k more pictures are drawn.
 
     Returns
     -------
@@ -934,4 +940,6 @@ def faces(n, seed=0):
         u = dice(table)
         canvas = face(u, y[part][:, None].astype(np.float32))
         x[part] = photograph(u, canvas, noise[None], 64)
+        if advance:
+            advance(len(table))
     return x, y

@@ -108,22 +108,29 @@ def pictures(x, y, classes, columns=10, rows=None, title=None):
         chosen = [np.flatnonzero(y == label)[:columns] for label in range(rows)]
     else:
         chosen = [range(row * columns, min((row + 1) * columns, len(x))) for row in range(rows)]
-    figure, axes = plt.subplots(rows, columns, figsize=(0.72 * columns + 1.2, 0.76 * rows + 0.3), squeeze=False)
+    height, width = x.shape[1:3]
+    gap = max(1, height // 16)
+    above = gap if by_class else 0.35 * height  # room for the names
+    # One sheet in one Axes is drawn twenty times faster than a hundred small Axes.
+    sheet = np.full((round(rows * (height + above)), columns * (width + gap), 3), 255, "uint8")
+    figure, axis = plt.subplots(figsize=(0.72 * columns + 1.2, 0.72 * rows * (height + above) / height + 0.3))
     for row, where in enumerate(chosen):
-        for axis in axes[row]:
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        for axis, index in zip(axes[row], where):
-            axis.imshow(x[index].squeeze(), cmap="gray", vmin=0, vmax=255)
+        top = round(row * (height + above) + above)
+        for column, index in enumerate(where):
+            left = column * (width + gap)
+            sheet[top : top + height, left : left + width] = x[index].reshape(height, width, -1)
             if not by_class:
-                axis.set_title(classes[y[index]], fontsize=8, pad=2)
-        if by_class:
-            axes[row, 0].set_ylabel(classes[row], rotation=0, ha="right", va="center", fontsize=9)
-    figure.subplots_adjust(wspace=0.06, hspace=0.06 if by_class else 0.35)
-    if title:  # above the names of the classes, however few rows there are
-        figure.suptitle(title, fontsize=10, va="bottom", y=0.9 + (0 if by_class else 0.12 / (0.76 * rows + 0.3)))
+                axis.text(left + width / 2, top - 1, classes[y[index]], fontsize=8, ha="center", va="bottom")
+    axis.imshow(sheet)
+    axis.spines[:].set_visible(False)
+    middles = [row * (height + above) + above + height / 2 for row in range(rows)]
+    axis.set(xticks=[], yticks=middles if by_class else [])
+    if by_class:
+        axis.set_yticklabels(classes, fontsize=9)
+        axis.tick_params(length=0)
+    axis.set_title(title or "", fontsize=10)
     figure.set_label(f"{title or 'Example pictures'}: {len(classes)} classes, {', '.join(classes)}.")
-    return axes
+    return axis
 
 
 def worst(y, scores):

@@ -139,6 +139,8 @@ def banner():
     """Show, at the head of a lesson, the profile, the device and the versions."""
     from IPython.display import display
 
+    # TensorFlow takes seconds to load, the first time on a slow disk many.
+    line = display({"text/plain": "Loading TensorFlow …"}, raw=True, display_id=True)
     facts = {"profile": profile(), **device(), "versions": versions()}
     where = f"{facts['device']}, {facts['memory_gb']} GB of memory"
     libraries = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
@@ -147,6 +149,4 @@ def banner():
     html = (
         f"<p><b>{facts['profile']} profile</b> · {where}<br>{real}<br><small>{libraries}</small></p>"
     )
-    display(
-        {"text/plain": plain, "text/html": html}, raw=True, metadata={"tlcourse_banner": facts}
-    )
+    line.update({"text/plain": plain, "text/html": html}, raw=True, metadata={"tlcourse_banner": facts})

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -48,7 +47,7 @@ class Lab:
         words = ["lab", str(self.work), "--no-browser", "--port", str(self.port), f"--IdentityProvider.token={TOKEN}"]
         words += ["--ServerApp.port_retries=0"]
         with open(self.folder / "log", "w") as log:
-            self.process = subprocess.Popen(
+            self.process = psutil.Popen(
                 [sys.executable, "-m", "tlcourse.cli", *words], stdout=log, stderr=log, env={**os.environ, **own}
             )
         until(self._answers, 60, "JupyterLab to start")
@@ -62,22 +61,22 @@ class Lab:
 
     def stop(self):
         """End the server, and with it its kernels; what does not end within 20 seconds is killed."""
-        processes = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
-        self.process.terminate()
         try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            pass
-        for process in processes:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                pass
+            kernels = self.process.children(recursive=True)
+        except psutil.NoSuchProcess:  # it has ended by itself
+            kernels = []
+        self.process.terminate()
+        _, left = psutil.wait_procs([self.process, *kernels], timeout=20)
+        for process in left:
+            process.kill()
         self.process.wait(timeout=20)
 
+    def address(self, path=""):
+        return f"http://127.0.0.1:{self.port}/{path}?token={TOKEN}"
+
     def ask(self, what, method="GET"):
-        address = f"http://127.0.0.1:{self.port}/api/{what}?token={TOKEN}"
-        with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=20) as answer:
+        request = urllib.request.Request(self.address(f"api/{what}"), method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read() or "null")
 
     def kernel_is_idle(self, path):
@@ -104,7 +103,7 @@ def until(condition, seconds, what):
 
 def open_notebook(page, lab, path):
     """Open a notebook of the working folder; its kernel is ready when this returns."""
-    page.goto(f"http://127.0.0.1:{lab.port}/doc/tree/{path}?token={TOKEN}&reset")
+    page.goto(lab.address(f"doc/tree/{path}") + "&reset")
     page.locator(".jp-Notebook").wait_for()
     # The toolbar says Idle too early.
     until(lambda: lab.kernel_is_idle(path), 60, f"the kernel of {path}")
@@ -253,6 +252,7 @@ def shortened(lab, lesson, cells, path):
         assert len(found) == 1, f"{len(found)} code cells of {lesson} contain {words!r}, not one: mend the test's table."
         chosen += [nbformat.v4.new_code_cell(found[0].source)]
     notebook.cells = chosen
+    (lab.work / path).parent.mkdir(exist_ok=True)
     nbformat.write(notebook, lab.work / path)
 
 
