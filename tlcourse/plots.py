@@ -113,7 +113,9 @@ def pictures(x, y, classes, columns=10, rows=None, title=None):
     above = gap if by_class else 0.35 * height  # room for the names
     # One sheet in one Axes is drawn twenty times faster than a hundred small Axes.
     sheet = np.full((round(rows * (height + above)), columns * (width + gap), 3), 255, "uint8")
-    figure, axis = plt.subplots(figsize=(0.72 * columns + 1.2, 0.72 * rows * (height + above) / height + 0.3))
+    inches = 0.72 / (width + gap)
+    figure = plt.figure(figsize=(inches * sheet.shape[1], inches * sheet.shape[0]))
+    axis = figure.add_axes((0, 0, 1, 1))  # names and title stand outside, where `png` looks too
     for row, where in enumerate(chosen):
         top = round(row * (height + above) + above)
         for column, index in enumerate(where):
