@@ -86,7 +86,7 @@ def switchable(figure):
         box = f"{uid}-box{number}"
         boxes.append(
             f'<label style="margin-right: 1.5em; white-space: nowrap"><input type="checkbox" id="{box}" checked> '
-            f'<b style="color: {colours[label]}">{escape(label)}</b></label>'
+            f'<b style="border-bottom: 3px solid {colours[label]}">{escape(label)}</b></label>'
         )
         rules.append(f".{uid}:has(#{box}:not(:checked)) :is({', '.join(f'#{line}' for line in ids)}) {{display: none}}")
     html = (

@@ -14,6 +14,7 @@ export default {
       output.value = model.get("value");
     };
     input.setAttribute("aria-label", model.get("description"));
+    input.dataset.lmSuppressShortcuts = "true"; // the arrow keys are for the slider, not for JupyterLab's cells
     input.style.cssText = "width: 20em; margin: 2px 1em 2px 0; vertical-align: middle";
     input.addEventListener("input", () => {
       model.set("value", model.get("options")[input.value]);
@@ -26,7 +27,6 @@ export default {
     name.style.cssText = "display: inline-block; min-width: 8em";
     label.append(name, input, output);
     el.style.color = "var(--jp-ui-font-color1, inherit)";
-    el.dataset.lmSuppressShortcuts = "true"; // the arrow keys are for the slider, not for JupyterLab's cells
     el.append(label);
   },
 };

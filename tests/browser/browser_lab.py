@@ -87,9 +87,10 @@ class Lab:
         for session in self.ask("sessions"):
             self.ask(f"sessions/{session['id']}", "DELETE")
 
-    def outside(self, address):
-        """Whether a request to this address leaves the machine."""
-        return urlsplit(address).scheme not in ("data", "blob") and urlsplit(address).hostname != "127.0.0.1"
+
+def outside(address):
+    """Whether a request to this address leaves the machine."""
+    return urlsplit(address).scheme not in ("data", "blob") and urlsplit(address).hostname != "127.0.0.1"
 
 
 def until(condition, seconds, what):
@@ -116,7 +117,8 @@ def run_all(page, lab, path, seconds):
         """() => {
             let started = false;
             const notebook = document.querySelector(".jp-Notebook");
-            const stars = () => [...notebook.querySelectorAll(".jp-InputPrompt")].some(e => e.textContent.includes("*"));
+            const prompts = () => [...notebook.querySelectorAll(".jp-InputPrompt")];
+            const stars = () => prompts().some(e => e.textContent.includes("*"));
             window.allHaveRun = false;
             new MutationObserver(() => {
                 started = started || stars();
@@ -153,8 +155,9 @@ def press(page, control, keys, picture):
     control.focus()
     picture.evaluate(
         """picture => {
-            const images = () => [...picture.querySelectorAll("img")], shapes = () => [...picture.querySelectorAll("svg *")];
-            const seen = () => [picture.innerText, ...images().map(e => e.src), ...shapes().map(e => e.checkVisibility())].join();
+            const images = () => [...picture.querySelectorAll("img")];
+            const shapes = () => [...picture.querySelectorAll("svg *")].map(e => e.getClientRects().length);
+            const seen = () => [picture.innerText, ...images().map(e => e.src), ...shapes()].join();
             const before = seen();
             let last = null;
             // An open list keeps its keys to itself: there it is the choice that counts.
@@ -170,8 +173,7 @@ def press(page, control, keys, picture):
     )
     for key in keys.split():
         page.keyboard.press(key)
-    page.wait_for_function("window.seconds !== null", timeout=20_000)
-    return page.evaluate("window.seconds")
+    return until(lambda: page.evaluate("window.seconds"), 20, f"the picture to change after {keys}")
 
 
 def by_tab(page, cell):
@@ -194,10 +196,10 @@ def by_tab(page, cell):
     return names, [name for index, name in enumerate(names) if index not in reached]
 
 
-def faint(area):
-    """Text whose contrast with what is behind it is under 4.5 (WCAG 2, AA): [(text, ratio, colour, behind), ...]."""
-    return area.evaluate(
-        """area => {
+def faint(areas):
+    """Text in these areas with a contrast under 4.5 (WCAG 2, AA): [(text, contrast, its colour, that behind), ...]."""
+    return areas.evaluate_all(
+        """areas => areas.flatMap(area => {
             const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
             const paint = colour => { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); };
             const painted = () => [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
@@ -211,8 +213,8 @@ def faint(area):
             while (texts.nextNode()) {
                 const e = texts.currentNode.parentElement, range = document.createRange();
                 range.selectNodeContents(texts.currentNode);
-                const empty = !texts.currentNode.data.trim() || !e.checkVisibility() || e.matches("style, title, option");
-                if (empty || range.getBoundingClientRect().width < 2) continue;
+                const hidden = !e.checkVisibility() || e.matches("style, title, option");
+                if (hidden || !texts.currentNode.data.trim() || range.getBoundingClientRect().width < 2) continue;
                 e.scrollIntoView({block: "center"});
                 const box = range.getBoundingClientRect();
                 let below = document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2);
@@ -229,7 +231,7 @@ def faint(area):
                 if (ratio < 4.5) found.push([texts.currentNode.data.trim(), ratio.toFixed(1), painted(), behind]);
             }
             return found;
-        }"""
+        })"""
     )
 
 
@@ -237,6 +239,7 @@ def theme(page, name):
     """Switch to the "light" or the "dark" theme."""
     page.emulate_media(color_scheme=name)
     page.wait_for_function(f"document.body.dataset.jpThemeLight == '{str(name == 'light').lower()}'")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
 
 
 def shortened(lab, lesson, cells, path):
@@ -249,7 +252,7 @@ def shortened(lab, lesson, cells, path):
     chosen = []
     for words in cells:
         found = [nbformat.v4.new_code_cell(words)] if "\n" in words else [c for c in code if words in c.source]
-        assert len(found) == 1, f"{len(found)} code cells of {lesson} contain {words!r}, not one: mend the test's table."
+        assert len(found) == 1, f"{len(found)} cells of {lesson} have {words!r}, not one: mend the table of explorers."
         chosen += [nbformat.v4.new_code_cell(found[0].source)]
     notebook.cells = chosen
     (lab.work / path).parent.mkdir(exist_ok=True)
@@ -257,9 +260,9 @@ def shortened(lab, lesson, cells, path):
 
 
 def keep_screenshot(page, name):
-    """For the README, where TLCOURSE_SCREENSHOTS names a folder: 1250 pixels wide, 128 colours."""
+    """For the README, where TLCOURSE_SCREENSHOTS names a folder: 1250 pixels wide, 256 colours."""
     if folder := os.environ.get("TLCOURSE_SCREENSHOTS"):
         file = Path(folder) / f"{name}.png"
-        image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256)
         image.save(file, optimize=True)
         assert file.stat().st_size < 150_000
