@@ -84,6 +84,7 @@ def test_show_displays_the_text_as_alt_text_and_closes_the_figure(table, monkeyp
     plots.show(plots.bars(table[table["size"] == 100], title="t"))
     (data, metadata), = shown
     assert metadata["image/png"]["alt"] == data["text/plain"] and data["text/plain"].startswith("t: a 2.0%")
+    assert f'<img alt="{data["text/plain"]}" src="data:image/png;base64,{data["image/png"]}">' == data["text/html"]
     assert plt.get_fignums() == []
 
 

@@ -28,7 +28,9 @@ def show(axes, alt=None):
 
     figure = np.ravel(axes)[0].figure
     alt = alt or figure.get_label()
-    data = {"image/png": png(figure), "text/plain": alt}
+    picture = png(figure)
+    # JupyterLab and nbconvert give a picture alt text in HTML alone; the report and a PDF want the picture itself.
+    data = {"image/png": picture, "text/html": image(picture, alt), "text/plain": alt}
     plt.close(figure)
     display(data, raw=True, metadata={"image/png": {"alt": alt}})
 
@@ -43,6 +45,11 @@ def png(figure):
         image = io.BytesIO()
         few.save(image, "png", optimize=True)
     return base64.b64encode(image.getvalue()).decode()
+
+
+def image(picture, alt):
+    """HTML of a PNG picture in base64, with its alt text."""
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
 
 
 def show_validations(histories, title=None):
@@ -91,7 +98,7 @@ def switchable(figure):
         rules.append(f".{uid}:has(#{box}:not(:checked)) :is({', '.join(f'#{line}' for line in ids)}) {{display: none}}")
     html = (
         f'<div class="{uid}" style="background: white; color: black; padding: 4px"><style>{" ".join(rules)}</style>'
-        f'<div>{"".join(boxes)}</div>{drawing}<img alt="{escape(alt)}" src="data:image/png;base64,{picture}"></div>'
+        f'<div>{"".join(boxes)}</div>{drawing}{image(picture, alt)}</div>'
     )
     return html, picture, alt
 

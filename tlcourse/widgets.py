@@ -259,4 +259,4 @@ def _image(array, alt, side):
 def _picture(axes):
     figure = np.ravel(axes)[0].figure
     plt.close(figure)
-    return f'<img alt="{escape(figure.get_label())}" src="data:image/png;base64,{plots.png(figure)}">'
+    return plots.image(plots.png(figure), figure.get_label())

@@ -88,7 +88,9 @@ def test_a_lesson_opens_as_it_was_stored(page, lab, name):
     shown = page.locator(".jp-OutputArea-output")
     expect(shown).to_have_count(len(outputs))
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    expect(shown.locator("img, svg").filter(visible=True)).to_have_count(len(pictures))
+    seen = shown.locator("img, svg").filter(visible=True)
+    expect(seen).to_have_count(len(pictures))
+    assert all(len(words) > 20 for words in seen.evaluate_all("all => all.map(e => e.alt || e.ariaLabel || '')"))
     look_for_trouble(page)
     links = page.locator(".jp-MarkdownOutput a[href*='.ipynb']")
     text = " ".join(cell.source for cell in stored.cells if cell.cell_type == "markdown")
