@@ -15,7 +15,7 @@ from browser_lab import (
     by_tab, code_cell, faint, keep_screenshot, open_notebook, press, run_all, save, shortened, theme,
 )  # fmt: skip
 
-from tlcourse import settings
+from tlcourse import report, settings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: `uv sync --extra test`.")
 expect = sync_api.expect
@@ -208,6 +208,18 @@ def test_an_explorer_answers_the_keyboard(page, lab, explorer):
     for colours in ("light", "dark"):
         theme(page, colours)
         assert faint(output) == [], colours
+
+
+def test_curves_are_switched_by_their_labels_in_the_report_too(page, tmp_path):
+    path = settings.notebooks() / "05_resnet50_bottlenecks.ipynb"
+    made = report.build([(path, nbformat.read(path, as_version=4), None)], tmp_path / "report.html")
+    page.set_content(made.read_text(encoding="utf-8"))
+    figure = page.locator("figure", has=page.get_by_role("checkbox", name="LeNet"))
+    for _ in range(2):  # away, and back again
+        before = figure.locator("svg").screenshot()
+        figure.get_by_text("LeNet", exact=True).first.click()
+        assert figure.locator("svg").screenshot() != before
+    assert figure.get_by_role("checkbox", name="LeNet").is_checked()
 
 
 def test_an_exercise_says_why_and_keeps_the_answer(page, lab):
