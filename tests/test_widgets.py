@@ -64,7 +64,7 @@ def test_wrong_predictions_the_surest_first_and_by_class(box):
     scores = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.3, 0.7, 0.0], [0.6, 0.4, 0.0]])
     widgets.mistakes(x, y, scores, ["cat", "dog", "<ant>"])
     controls, page = parts(box)
-    assert controls["really"].options == ("any class", "dog", "<ant>")
+    assert controls["really"].options == ["any class", "dog", "<ant>"]
     assert controls["mistake"].options == ["1 of 3", "2 of 3", "3 of 3"]
     assert "Really dog, taken for cat, 90% sure." in page.value
     assert "Really &lt;ant&gt;, taken for dog, 70% sure." in answer(controls["mistake"], "2 of 3", page)

@@ -24,21 +24,19 @@ SIZES = ("1", "2", "5", "10", "20", "50", "100", "200", "500")
 SIMILARITIES = tuple(f"{tenth / 10:.1f}" for tenth in range(17))
 
 
-class Slider(anywidget.AnyWidget):
-    """A slider over `options`, texts; its `value` is one of them."""
+class Choice(anywidget.AnyWidget):
+    """A control, "slider" or "radio", whose `value` is one of its `options`, texts; None before a first choice."""
 
-    _esm = Path(__file__).with_name("slider.js")
+    _esm = Path(__file__).with_name("choice.js")
+    kind = traitlets.Unicode().tag(sync=True)
     options = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    value = traitlets.Unicode().tag(sync=True)
+    value = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     description = traitlets.Unicode().tag(sync=True)
 
 
 def guess(question, choices):
     """Ask for a first guess, and return the control; its `value` is the choice, None before one is made."""
-    control = ipywidgets.RadioButtons(
-        options=choices, value=None, description=question, layout={"width": "max-content"},
-        style={"description_width": "initial"},
-    )  # fmt: skip
+    control = Choice(kind="radio", options=choices, description=question)
     display(control)
     return control
 
@@ -72,7 +70,7 @@ def mistakes(x, y, scores, classes):
     def numbers(name):
         return [f"{number} of {len(of[name])}" for number in range(1, len(of[name]) + 1)]
 
-    really = _list("really", of)
+    really = _slider("really", of)
     number = _slider("mistake", numbers("any class"))
 
     def from_the_first(change):
@@ -98,7 +96,7 @@ def activations(pictures, maps, kernels, channels=8):
     A filter over three channels is shown in colour, R, G, B; of one over more, the slice with the largest weights, in grey.
     Maps are black at 0 and below, and white at the largest value of the channel; weights are grey at 0.
     """
-    layer = _list("layer", maps)
+    layer = _slider("layer", maps)
     picture = _slider("picture", [str(number) for number in range(1, len(pictures) + 1)])
 
     def page(layer, number):
@@ -198,12 +196,8 @@ def cut(table, facts, figures=None):
 
 
 def _slider(description, options, value=None):
-    return Slider(options=list(options), value=value or options[0], description=description)
-
-
-def _list(description, options):
-    style = {"description_width": "initial"}
-    return ipywidgets.Dropdown(options=list(options), description=description, style=style)
+    options = list(options)
+    return Choice(kind="slider", options=options, value=value or options[0], description=description)
 
 
 def _explore(controls, page):

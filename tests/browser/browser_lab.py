@@ -150,8 +150,8 @@ def code_cell(page, text):
     return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
 
 
-def press(page, control, keys, picture):
-    """Press keys on a control, and return the seconds from the last one until `picture` looks different."""
+def press(page, control, key, picture):
+    """Press a key on a control, and return the seconds until `picture` looks different."""
     control.focus()
     picture.evaluate(
         """picture => {
@@ -159,21 +159,18 @@ def press(page, control, keys, picture):
             const shapes = () => [...picture.querySelectorAll("svg *")].map(e => e.getClientRects().length);
             const seen = () => [picture.innerText, ...images().map(e => e.src), ...shapes()].join();
             const before = seen();
-            let last = null;
-            // An open list keeps its keys to itself: there it is the choice that counts.
-            for (const kind of ["keydown", "change"])
-                addEventListener(kind, event => { last = event.timeStamp; }, {capture: true});
+            let pressed = null;
+            addEventListener("keydown", event => { pressed = event.timeStamp; }, {capture: true});
             window.seconds = null;
             const look = () => {
                 if (seen() == before || !images().every(e => e.complete)) requestAnimationFrame(look);
-                else window.seconds = (performance.now() - last) / 1000;
+                else window.seconds = (performance.now() - pressed) / 1000;
             };
             look();
         }"""
     )
-    for key in keys.split():
-        page.keyboard.press(key)
-    return until(lambda: page.evaluate("window.seconds"), 20, f"the picture to change after {keys}")
+    page.keyboard.press(key)
+    return until(lambda: page.evaluate("window.seconds"), 20, f"the picture to change after {key}")
 
 
 def by_tab(page, cell):
