@@ -9,9 +9,21 @@ import pytest
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def pytest_configure():
+class NoWarnings:
+    """A lesson's cell fails if it shows a learner a warning; nbval itself does not look at stderr."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        result = yield
+        shown = [out.text for out in getattr(item, "test_outputs", None) or [] if out.get("name") == "stderr"]
+        assert not [text for text in shown if "Warning: " in text]
+        return result
+
+
+def pytest_configure(config):
     os.environ["TLCOURSE_PROFILE"] = "sample"
     os.environ.pop("TLCOURSE_HOME", None)
+    config.pluginmanager.register(NoWarnings())  # a hook of this file alone would not see notebooks/
 
 
 @pytest.fixture
