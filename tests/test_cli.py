@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -264,6 +265,16 @@ def test_lab_lets_given_arguments_win(monkeypatch, tmp_path):
     assert started[-4:] == ["--ip=0.0.0.0", "--allow-root", "--port", "9"]
     assert "--ServerApp.ip=127.0.0.1" not in started and started.count("--allow-root") == 1
     assert f"--ServerApp.root_dir={tmp_path / 'tlcourse-work'}" in started
+
+
+@pytest.mark.parametrize("words", [["--no-browser", "mine"], ["mine", "03.ipynb"], ["--ServerApp.port=9", "mine"], [""]])
+def test_lab_takes_one_folder_and_takes_it_first(words, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("JupyterLab was started."))
+    monkeypatch.setattr(subprocess, "call", lambda *_: pytest.fail("JupyterLab was started."))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["lab", *words]) == 2
+    assert re.search("takes one folder, before all options|name of the folder is empty", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
 
 
 def keep(tmp_path, *sizes):

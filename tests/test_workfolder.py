@@ -1,6 +1,7 @@
 """A learner's folder: filled once, brought up to date on request, and nothing of the learner's is lost."""
 
 import json
+import sqlite3
 
 import nbformat
 import pytest
@@ -57,6 +58,14 @@ def test_its_notebooks_are_trusted(folder, shipped):
     assert NotebookNotary().check_signature(nbformat.read(folder / LESSON, as_version=4))
 
 
+def test_it_is_filled_where_nothing_can_be_trusted(folder, shipped, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(NotebookNotary, "sign", full)
+    assert workfolder.fill(folder) == ({LESSON: LESSON, EXERCISE: EXERCISE}, [])
+
+
 def test_what_was_changed_stays_and_what_was_deleted_comes_back(folder, shipped):
     workfolder.fill(folder)
     (folder / LESSON).write_text("mine")
@@ -77,6 +86,23 @@ def test_a_newer_version_is_told_and_comes_on_request(folder, shipped):
     assert workfolder.fill(folder, update=True) == ({}, [])
 
 
+def test_a_lesson_that_was_only_opened_counts_as_unchanged(folder, shipped):
+    workfolder.fill(folder)
+    opened = nbformat.read(folder / LESSON, as_version=4)
+    opened.metadata.language_info = {"name": "python", "version": "3.11.2", "pygments_lexer": "ipython3"}
+    nbformat.write(opened, folder / LESSON)  # JupyterLab does so by itself
+    newer(shipped, LESSON)
+    assert workfolder.fill(folder, update=True) == ({LESSON: LESSON}, [])
+
+
+def test_a_newer_version_that_is_beside_already_comes_once(folder, shipped):
+    workfolder.fill(folder)
+    (folder / LESSON).write_text("mine")
+    newer(shipped, LESSON)
+    (folder / "00_start_here.new.ipynb").write_bytes(shipped[LESSON])  # by another start at the same time
+    assert workfolder.fill(folder, update=True) == ({LESSON: "00_start_here.new.ipynb"}, [])
+
+
 def test_a_newer_version_comes_beside_what_was_changed_each_time_anew(folder, shipped):
     workfolder.fill(folder)
     (folder / EXERCISE).write_text("mine")
@@ -89,7 +115,7 @@ def test_a_newer_version_comes_beside_what_was_changed_each_time_anew(folder, sh
     assert (folder / EXERCISE).read_text() == "mine"
 
 
-@pytest.mark.parametrize("record", [None, "{", "[]"])
+@pytest.mark.parametrize("record", [None, "{", "[]", 9999 * "["])
 def test_without_its_record_everything_that_differs_counts_as_changed(folder, shipped, record):
     workfolder.fill(folder)
     (folder / LESSON).write_text("mine")
@@ -102,20 +128,25 @@ def test_without_its_record_everything_that_differs_counts_as_changed(folder, sh
     assert set(json.loads((folder / workfolder.RECORD).read_text())) == {LESSON, EXERCISE}
 
 
-def test_a_folder_in_the_way_is_said_in_a_sentence(folder, shipped):
+def test_what_is_in_the_way_is_said_in_a_sentence(folder, shipped):
     (folder / LESSON).mkdir()
     with pytest.raises(CourseError, match="00_start_here.ipynb cannot be read"):
         workfolder.fill(folder)
+    (folder / LESSON).rmdir()
+    (folder / "exercises").write_text("mine")
+    with pytest.raises(CourseError, match="06_four_cases.ipynb cannot be read .*: move it away, or choose another folder"):
+        workfolder.fill(folder)
 
 
-def test_the_command_line_says_what_came(folder, shipped, monkeypatch, capsys):
+def test_the_command_line_says_what_came(tmp_path, shipped, monkeypatch, capsys):
+    folder = tmp_path / "my work"
     monkeypatch.setattr(cli.os, "execv", lambda *_: None)
     monkeypatch.setattr(cli.subprocess, "call", lambda _: 0)
     cli.main(["lab", str(folder)])
-    assert capsys.readouterr().out == f"2 files were brought to {folder}.\n"
+    assert capsys.readouterr().out == f"Files brought to {folder}: 2.\n"
     (folder / LESSON).write_text("mine")
     newer(shipped, LESSON)
     cli.main(["lab", str(folder)])
-    assert f"Newer versions are there of {LESSON}: `tlcourse lab {folder} --update`" in capsys.readouterr().out
+    assert f"Newer versions are there of {LESSON}: `tlcourse lab '{folder}' --update`" in capsys.readouterr().out
     cli.main(["lab", str(folder), "--update"])
     assert f"You have changed {LESSON}: its newer version is 00_start_here.new.ipynb." in capsys.readouterr().out

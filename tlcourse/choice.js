@@ -13,12 +13,13 @@ export default {
     el.style.color = "var(--jp-ui-font-color1, inherit)";
     el.append(control);
 
-    // The arrow keys are for the control, not for JupyterLab's cells; all others are JupyterLab's: Ctrl+S saves.
-    const arrows = ({ target, key }) => {
-      if (control.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", key.startsWith("Arrow"));
+    // Arrows and letters are not for JupyterLab, where they move and delete cells; Ctrl+S and the like are.
+    const mine = ({ target, key, ctrlKey, metaKey }) => {
+      const own = key.startsWith("Arrow") || (key.length === 1 && !ctrlKey && !metaKey);
+      if (control.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", own);
     };
-    window.addEventListener("keydown", arrows, true); // the window hears a key before JupyterLab does
-    return () => window.removeEventListener("keydown", arrows, true);
+    window.addEventListener("keydown", mine, true); // the window hears a key before JupyterLab does
+    return () => window.removeEventListener("keydown", mine, true);
   },
 };
 
@@ -26,18 +27,19 @@ function slider(model, choose) {
   const label = document.createElement("label");
   const name = document.createElement("span");
   const input = Object.assign(document.createElement("input"), { type: "range", min: 0 });
-  const output = document.createElement("output");
+  const words = document.createElement("span");
   name.textContent = model.get("description");
   name.style.cssText = "display: inline-block; min-width: 8em";
   input.setAttribute("aria-label", model.get("description"));
   input.style.cssText = "width: 20em; margin: 2px 1em 2px 0; vertical-align: middle";
   input.addEventListener("input", () => choose(model.get("options")[input.value]));
-  label.append(name, input, output);
+  words.setAttribute("aria-hidden", "true"); // they are the slider's value already
+  label.append(name, input, words);
   const show = () => {
     input.max = model.get("options").length - 1;
     input.value = model.get("options").indexOf(model.get("value"));
     input.setAttribute("aria-valuetext", model.get("value"));
-    output.value = model.get("value");
+    words.textContent = model.get("value");
   };
   return [label, show];
 }

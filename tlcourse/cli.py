@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -43,8 +44,12 @@ def main(argv=None):
 def lab(args):
     """Start JupyterLab in a learner's working folder. On Linux and macOS it takes this process's place."""
     others = [word for word in args.others if word != "--update"]
-    named = others and not others[0].startswith("-")
-    folder = _work(others.pop(0) if named else WORK, args.update)
+    name = others.pop(0) if others and not others[0].startswith("-") else WORK
+    for before, word in zip(["", *others], others):
+        # `--port 9999` has a value; what stands elsewhere would be taken for a folder or a file by JupyterLab.
+        if not word.startswith("-") and (before in ("", "--no-browser", "--allow-root", "--debug") or "=" in before):
+            raise CourseError(f"{word!r} stands in the wrong place: `tlcourse lab` takes one folder, before all options.")
+    folder = _work(name, args.update)
     options = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.root_dir": str(folder.resolve()),
@@ -52,11 +57,13 @@ def lab(args):
         # No questions for news and updates, which need a network; none of nbgrader's tools for teachers.
         "LabApp.app_settings_dir": str(Path(__file__).parent / "lab_settings"),
     }
-    given = {word.partition("=")[0].lstrip("-").rpartition(".")[2] for word in others}
+    given = {word.partition("=")[0].lstrip("-").rpartition(".")[2].replace("-", "_") for word in others}
     command = [sys.executable, "-m", "jupyterlab"]
+    if "notebook_dir" in given:  # JupyterLab's older name for root_dir
+        given.add("root_dir")
     # Jupyter refuses an option that comes twice.
     command += [f"--{k}={v}" for k, v in options.items() if k.partition(".")[2] not in given]
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and not given & {"allow-root", "allow_root"}:
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "allow_root" not in given:
         command.append("--allow-root")
     command += others
     # The kernels of this Python before those of the same name in the home folder.
@@ -231,7 +238,9 @@ def _exercises(args):
 
 def _folder(name, option=" with --out"):
     """The folder for a run's results: made, and tried before hours are spent for it."""
-    folder = Path(name).expanduser()
+    if not str(name):
+        raise CourseError(f"The name of the folder is empty: give one{option}.")
+    folder = Path(os.path.expanduser(name))
     if folder.resolve() == settings.notebooks().resolve():
         raise CourseError(f"{name} holds the lessons themselves: choose another folder{option}.")
     try:
@@ -251,12 +260,12 @@ def _work(name, update):
     folder = _folder(name, option="")
     brought, newer = workfolder.fill(folder, update)
     if brought:
-        print(f"{len(brought)} files were brought to {folder}.")
+        print(f"Files brought to {folder}: {len(brought)}.")
     for path, beside in brought.items():
         if beside != path:
             print(f"You have changed {path}: its newer version is {beside}.")
     if newer:
-        print(f"Newer versions are there of {', '.join(newer)}: `tlcourse lab {name} --update` brings them.")
+        print(f"Newer versions are there of {', '.join(newer)}: `tlcourse lab {shlex.quote(name)} --update` brings them.")
     return folder
 
 

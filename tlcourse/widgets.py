@@ -34,6 +34,13 @@ class Choice(anywidget.AnyWidget):
     description = traitlets.Unicode().tag(sync=True)
 
 
+class Page(anywidget.AnyWidget):
+    """What an explorer shows: `value` is [HTML, the sentence below it]."""
+
+    _esm = Path(__file__).with_name("page.js")
+    value = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+
 def guess(question, choices):
     """Ask for a first guess, and return the control; its `value` is the choice, None before one is made."""
     control = Choice(kind="radio", options=choices, description=question)
@@ -47,7 +54,7 @@ def reveal(guess, measured):
     def page():
         made = getattr(guess, "value", guess)
         said = f"You guessed: {made}" if made else "You made no guess."
-        html = f'<p aria-live="polite">{escape(said)}<br><b>Measured: {escape(measured)}</b></p>'
+        html = f'<p>{escape(said)}<br><b>Measured: {escape(measured)}</b></p>'
         return {"text/plain": f"{said}\nMeasured: {measured}", "text/html": html}
 
     shown = display(page(), raw=True, display_id=True)
@@ -83,7 +90,7 @@ def mistakes(x, y, scores, classes):
         lines = [(classes[label], _bar(scores[index, label]), f"{scores[index, label]:.0%}")
                  for label in np.argsort(-scores[index])[:5]]  # fmt: skip
         sentence = f"Really {right}, taken for {said}, {scores[index].max():.0%} sure."
-        return _row(_image(x[index], f"picture {index}, {right}", 160), _table(lines)) + _live(sentence)
+        return _row(_image(x[index], f"picture {index}, {right}", 160), _table(lines)), sentence
 
     really.observe(from_the_first, "value")
     _explore([really, number], page)
@@ -115,7 +122,7 @@ def activations(pictures, maps, kernels, channels=8):
             f"{layer}: {n} channels of {height}×{width}; {np.mean(found <= 0):.0%} of the values are 0 or less. "
             f"Strongest: {', '.join(map(str, strongest))}; filters of {kernel.shape[0]}×{kernel.shape[1]}×{kernel.shape[2]}."
         )
-        return _row(*seen) + _live(sentence)
+        return _row(*seen), sentence
 
     _explore([layer, picture], page)
 
@@ -139,7 +146,7 @@ def freezing(parameters, opened=()):
         below = list(parameters.keys())[: is_open.index(True) if True in is_open else None]
         sentence = f"Trained: {count:,} of {total:,} parameters ({count / max(total, 1):.1%}). "
         sentence += f"Run once and kept: {', '.join(below)}." if below else "Nothing can be run once and kept."
-        return _table(lines) + _live(sentence)
+        return _table(lines), sentence
 
     _explore(boxes, page)
 
@@ -163,7 +170,7 @@ def cases(evidence, best, rule, points=None):
             f"{' and '.join(rule.place(*place))}: the rule says {rule.advice[rule.place(*place)]}. Of the {len(alike)} measured "
             f"cases next to it: {won}; there the rule's advice lost {100 * alike['lost'].mean():.1f} points."
         )
-        return _picture(axis) + _live(sentence)
+        return _picture(axis), sentence
 
     _explore([size, similarity], page)
 
@@ -185,12 +192,13 @@ def cut(table, facts, figures=None):
     pictures = {block: _picture(axes) for block, axes in (figures or {}).items()}
 
     def page(block):
-        lines = []
+        lines, said = [], []
         for (target, strategy), rows in table[table["block"] == block].groupby(["target", "strategy"], sort=False):
             mean, low, high = claims.interval(rows["accuracy"])
             lines.append((f"{target}, {strategy}", _bar(mean), f"{mean:.1%} ({low:.1%} to {high:.1%})"))
+            said.append(f"{target}, {strategy} {mean:.1%}")
         lines += [(name, "", str(value)) for name, value in facts.loc[block].items()]
-        return _live(_table(lines), markup=True) + pictures.get(block, "")
+        return _table(lines) + pictures.get(block, ""), f"After {block}: {'; '.join(said)}."
 
     _explore([_slider("cut after", list(facts.index))], page)
 
@@ -201,21 +209,17 @@ def _slider(description, options, value=None):
 
 
 def _explore(controls, page):
-    """Show controls and, below, the HTML `page(their values)`."""
+    """Show controls and, below, `page(their values)`: (HTML, a sentence)."""
     page = functools.cache(page)
-    below = ipywidgets.HTML(page(*[control.value for control in controls]))
+    below = Page()
 
-    def update(_):
-        below.value = page(*[control.value for control in controls])
+    def update(_=None):
+        below.value = list(page(*[control.value for control in controls]))
 
+    update()
     for control in controls:
         control.observe(update, "value")
     display(ipywidgets.VBox([*controls, below]))
-
-
-def _live(text, markup=False):
-    """What a screen reader says when it changes."""
-    return f'<div aria-live="polite" style="margin-top: 0.5em">{text if markup else escape(text)}</div>'
 
 
 def _table(lines):

@@ -1,7 +1,9 @@
 """A learner's own folder: lessons and exercises are copied into it once, and what somebody changed is never overwritten."""
 
 import hashlib
+import itertools
 import json
+import sqlite3
 
 import nbformat
 from nbformat.sign import NotebookNotary
@@ -21,24 +23,25 @@ def fill(folder, update=False):
     as `NAME.new.ipynb`. Without it they are listed in `newer`, and nothing that is there is touched.
     Raises CourseError when something cannot be read or written.
     """
-    record, brought, newer = _record(folder), {}, []
-    for name, content in shipped().items():
+    files, record, places, newer = shipped(), _record(folder), {}, []
+    for name, content in files.items():
         path, version = folder / name, _checksum(content)
-        found = _checksum(_read(path)) if path.exists() else None
-        if found not in (None, version) and record.get(name) != version:
+        found = _found(path)
+        if found is None:
+            places[name] = path
+        elif found != version and record.get(name) != version:
             if not update:
                 newer.append(name)
                 continue
-            if found != record.get(name):
-                path = _beside(path)
-            found = None
-        if found is None:
-            _bring(content, path)
-            brought[name] = path.relative_to(folder).as_posix()
+            places[name] = path if found == record.get(name) else _beside(path, version)
         record[name] = version
+    _trust([files[name] for name in places if name.endswith(".ipynb")])
+    for name, path in places.items():
+        with storage.atomic(path) as temporary:
+            temporary.write_bytes(files[name])
     with storage.atomic(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1))
-    return brought, newer
+    return {name: path.relative_to(folder).as_posix() for name, path in places.items()}, newer
 
 
 def shipped():
@@ -54,37 +57,47 @@ def shipped():
     return files
 
 
-def _bring(content, path):
-    with storage.atomic(path) as temporary:
-        temporary.write_bytes(content)
-    if path.suffix == ".ipynb":
-        try:  # else JupyterLab leaves style and drawings out of stored outputs
-            NotebookNotary().sign(nbformat.reads(content.decode(), as_version=4))
-        except OSError:
-            pass  # the lesson shows pictures in their place
+def _trust(notebooks):
+    """Let JupyterLab show the style and the drawings of stored outputs; where that fails, it shows pictures instead."""
+    try:
+        notary = NotebookNotary()
+        for content in notebooks:
+            notary.sign(nbformat.reads(content.decode(), as_version=4))
+        notary.store.close()
+    except (OSError, sqlite3.Error):
+        pass
 
 
-def _beside(path):
-    number = 1
-    while (beside := path.with_name(f"{path.stem}.new{number if number > 1 else ''}{path.suffix}")).exists():
-        number += 1
-    return beside
+def _beside(path, version):
+    """Where a version goes that does not take the place of `path`; a file that is just that version counts as free."""
+    for number in itertools.count(1):
+        beside = path.with_name(f"{path.stem}.new{number if number > 1 else ''}{path.suffix}")
+        if _found(beside) in (None, version):
+            return beside
 
 
 def _record(folder):
     try:
         found = json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError):  # without it every file that differs counts as changed
+    except (OSError, ValueError, RecursionError):  # without it every file that differs counts as changed
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _read(path):
+def _found(path):
+    """The checksum of a file, None where there is none."""
     try:
-        return path.read_bytes()
+        return _checksum(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise CourseError(f"{path} cannot be read ({error.strerror}): move it away, or choose another folder.") from None
 
 
 def _checksum(content):
+    """Of a notebook its cells alone: JupyterLab writes metadata of its own into each that it opens."""
+    try:
+        content = json.dumps(json.loads(content)["cells"], sort_keys=True).encode()
+    except (ValueError, LookupError, TypeError, RecursionError):  # not a notebook
+        pass
     return hashlib.sha256(content).hexdigest()

@@ -135,7 +135,7 @@ class Explorer(NamedTuple):
     call: str  # in the cell that shows it
     controls: list  # (role, name, key)
     needs: list  # the cells before, see `shortened`; without any it is looked at as it is stored, and nothing runs
-    picture: str = ".widget-html"  # what has to change: a CSS selector in the cell's output
+    picture: str = ".tlcourse-page"  # what has to change: a CSS selector in the cell's output
 
 
 # In the place of cells that train for long. An explorer shows whatever table it is given.
