@@ -45,6 +45,9 @@ def test_every_figure_says_its_numbers(table):
     assert "2 classes, cat, dog" in text(plots.pictures(x, y, ("cat", "dog"), columns=3))
     axis = plots.pictures(x, y, ("cat", "dog"), columns=4, rows=2)
     assert [text.get_text() for text in axis.texts] == ["cat", "dog"] * 3
+    for side in range(1, 80):
+        plots.pictures(np.zeros((4, side, side, 3), "uint8"), y, ("cat", "dog"), columns=2, rows=2)
+        plt.close()
 
 
 def test_filters_are_stretched_around_grey_and_activations_sorted():

@@ -164,14 +164,14 @@ def curves(histories, title="Curves"):
 
 def test_learning_curves_can_be_switched_on_the_page_too(tmp_path):
     history = {"val_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.5]}
-    made = notebook([curves({"LeNet": history, f"${EVIL}": history}, EVIL), claim("1")])
+    made = notebook([curves({"LeNet": history, f"${EVIL}": history}, EVIL + "\ud800"), claim("1")])
     soup = page(tmp_path, ("01_a.ipynb", made, None))
     assert len(soup.select('figure input[type="checkbox"]')) == 2 and soup.select("figure svg")
     assert [label.text.strip() for label in soup.select("figure label")] == ["LeNet", f"${EVIL}"]
     assert not soup.find_all("script") and not [tag for tag in soup.find_all(True) if tag.has_attr("onerror")]
 
 
-@pytest.mark.parametrize("value", [[], ["1"], [float("nan")], 3, None])
+@pytest.mark.parametrize("value", [[], ["1"], [float("nan")], [10**400], 3, None])
 def test_what_is_no_learning_curve_stays_a_picture(tmp_path, value):
     made = notebook([curves({"LeNet": {"val_loss": value, "val_accuracy": [0.5]}}), claim("1")])
     soup = page(tmp_path, ("01_a.ipynb", made, None))

@@ -195,7 +195,7 @@ def _parser():
         epilog=f"DIR comes first (default: {WORK}). Lessons and exercises are copied into it, once; what you change "
         "stays yours. Anything else goes to JupyterLab, such as --no-browser or --port 9999.",
     )
-    added.add_argument("--update", action="store_true", help="bring newer versions, beside what you have changed")
+    added.add_argument("--update", action="store_true", help="bring newer versions; beside what you have changed or run, as NAME.new.ipynb")
     added = command(run, "Execute lessons without a browser; write notebooks and a report.")
     added.add_argument("lesson", nargs="*", metavar="LESSON", help="4, 04 or 04_title; default: all")
     added.add_argument("--profile", metavar="|".join(settings.PROFILES), help="default: sample")
@@ -260,7 +260,7 @@ def _work(name, update):
     folder = _folder(name, option="")
     brought, newer = workfolder.fill(folder, update)
     if brought:
-        print(f"Files brought to {folder}: {len(brought)}.")
+        print(f"Files brought to {folder.resolve()}: {len(brought)}.")
     for path, beside in brought.items():
         if beside != path:
             print(f"You have changed {path}: its newer version is {beside}.")

@@ -117,14 +117,14 @@ def pictures(x, y, classes, columns=10, rows=None, title=None):
         chosen = [range(row * columns, min((row + 1) * columns, len(x))) for row in range(rows)]
     height, width = x.shape[1:3]
     gap = max(1, height // 16)
-    above = gap if by_class else 0.35 * height  # room for the names
+    above = gap if by_class else round(0.35 * height)  # room for the names
     # One sheet in one Axes is drawn twenty times faster than a hundred small Axes.
-    sheet = np.full((round(rows * (height + above)), columns * (width + gap), 3), 255, "uint8")
+    sheet = np.full((rows * (height + above), columns * (width + gap), 3), 255, "uint8")
     inches = 0.72 / (width + gap)
     figure = plt.figure(figsize=(inches * sheet.shape[1], inches * sheet.shape[0]))
     axis = figure.add_axes((0, 0, 1, 1))  # names and title stand outside, where `png` looks too
     for row, where in enumerate(chosen):
-        top = round(row * (height + above) + above)
+        top = row * (height + above) + above
         for column, index in enumerate(where):
             left = column * (width + gap)
             sheet[top : top + height, left : left + width] = x[index].reshape(height, width, -1)

@@ -158,14 +158,14 @@ def _curves(facts):
     histories = {}
     try:
         for name, history in facts["histories"].items():
-            histories[str(name)[:60]] = {key: [_number(value) for value in history[key][:1000]] for key in plots.CURVES}
+            histories[_text(name)[:60]] = {key: [_number(value) for value in history[key][:1000]] for key in plots.CURVES}
     except (AttributeError, KeyError, TypeError):
         return None
     values = [values for history in histories.values() for values in history.values()]
     if not 0 < len(histories) <= 12 or not all(values) or any(None in each for each in values):
         return None
     with plt.rc_context({"text.parse_math": False}):
-        html, _, _ = plots.switchable(plots.validations(histories, str(facts.get("title", ""))[:200])[0].figure)
+        html, _, _ = plots.switchable(plots.validations(histories, _text(facts.get("title", ""))[:200])[0].figure)
     return Markup(html)
 
 
@@ -205,7 +205,14 @@ def _distinct(texts):
 
 def _number(value):
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain and math.isfinite(value) else None
+    try:
+        return float(value) if plain and math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _text(value):
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _time(seconds):

@@ -1,6 +1,7 @@
 """Files that are either whole or not there: atomic writing, checked reading."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import zipfile
@@ -33,10 +34,8 @@ def atomic(path):
         temporary.chmod(0o644)  # mkstemp's 0600 would lock a class out of a shared folder
         os.replace(temporary, path)
     except OSError as error:
-        raise CourseError(
-            f"{path} cannot be written ({error.strerror or error}): "
-            "free some space there or choose another folder."
-        ) from None
+        room = "free some space there or " if error.errno == errno.ENOSPC else ""
+        raise CourseError(f"{path} cannot be written ({error.strerror or error}): {room}choose another folder.") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -223,6 +223,9 @@ def test_curves_are_switched_by_their_labels_in_the_report_too(page, tmp_path):
         figure.get_by_text("LeNet", exact=True).first.click()
         assert figure.locator("svg").screenshot() != before
     assert figure.get_by_role("checkbox", name="LeNet").is_checked()
+    for width in (1250, 400):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_an_exercise_says_why_and_keeps_the_answer(page, lab):

@@ -28,13 +28,35 @@ def test_everything_else_is_intact():
             assert release.visible(before.source).strip() == after.source.strip()
 
 
-@pytest.mark.parametrize("of", [assignment.teacher(), *release.course()], ids=lambda of: of.name)
+def by_hand():
+    """An exercise of cells that a person marks, with a mark scheme, a picture and hidden tests in nbgrader's own manner."""
+    notebook = nbformat.reads(assignment.teacher().teacher, as_version=4)
+    test = notebook.cells[-1]
+    test.source = test.source.replace("### ", "# ")
+    marks = test.metadata.nbgrader
+    task = nbformat.v4.new_markdown_cell("Draw it.\n=== BEGIN MARK SCHEME ===\n2 for the slope\n=== END MARK SCHEME ===\nEnd.")
+    task.metadata.nbgrader = marks | {"grade": False, "task": True, "grade_id": "drawing"}
+    raw = nbformat.v4.new_raw_cell("The answer is 42.")
+    raw.metadata.nbgrader = marks | {"solution": True, "grade_id": "words"}
+    notebook.cells += [task, raw]
+    return release.Release("by_hand", nbformat.writes(notebook))
+
+
+@pytest.mark.parametrize("of", [assignment.teacher(), by_hand(), *release.course()], ids=lambda of: of.name)
 def test_it_is_what_nbgrader_makes_of_it(of):
     preprocessors = pytest.importorskip("nbgrader.preprocessors")
     theirs = nbformat.reads(of.teacher, as_version=4)
-    for name in ("ClearOutput", "ClearSolutions", "ClearHiddenTests", "LockCells", "ComputeChecksums"):
+    for name in ("LockCells", "ClearSolutions", "ClearOutput", "ClearHiddenTests", "ClearMarkScheme", "ComputeChecksums"):
         theirs, _ = getattr(preprocessors, name)().preprocess(theirs, {})
     assert release.learners_version(of) == theirs
+
+
+def test_a_picture_of_a_solution_is_not_released():
+    notebook = nbformat.v4.new_notebook()
+    cell = nbformat.v4.new_markdown_cell("![so](attachment:so.png)", attachments={"so.png": {"image/png": "SECRET"}})
+    cell.metadata.nbgrader = {"grade": True, "solution": True, "grade_id": "drawing", "points": 1}
+    notebook.cells = [cell]
+    assert "SECRET" not in json.dumps(release.learners_version(release.Release("small", nbformat.writes(notebook))))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +114,20 @@ def test_what_is_no_teachers_notebook_is_said(tmp_path, text, message):
         release.read(path)
     with pytest.raises(CourseError, match="cannot be read"):
         release.read(tmp_path / "missing.ipynb")
+
+
+@pytest.mark.parametrize(
+    "marks, message",
+    [({"points": "x"}, "no number of points for q3_test"), ({"points": None}, "no number of points"),
+     ({"grade_id": ""}, "without a grade_id")],
+)  # fmt: skip
+def test_what_nbgrader_could_not_use_is_said(tmp_path, marks, message):
+    notebook = json.loads(assignment.teacher().teacher)
+    notebook["cells"][-1]["metadata"]["nbgrader"] |= marks
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(notebook))
+    with pytest.raises(CourseError, match=message):
+        release.read(path)
 
 
 def test_two_cells_of_one_name_are_said(tmp_path):

@@ -9,9 +9,12 @@ import nbformat
 
 from tlcourse import CourseError, settings, storage
 
-HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS[^\n]*\n(.*?)^[ \t]*### END HIDDEN TESTS[^\n]*\n?", re.M | re.S)
+HIDDEN, SCHEME = (
+    re.compile(rf"^[^\n]*BEGIN {what}[^\n]*\n(.*?)^[^\n]*END {what}[^\n]*\n?", re.M | re.S)
+    for what in ("HIDDEN TESTS", "MARK SCHEME")
+)
 SOLUTION = re.compile(r"^([ \t]*)[^\n]*BEGIN SOLUTION[^\n]*\n.*?END SOLUTION[^\n]*$", re.M | re.S)
-MARKER = re.compile("(BEGIN|END) (SOLUTION|HIDDEN TESTS)")
+MARKER = re.compile("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
 STUBS = {"code": "# YOUR CODE HERE\nraise NotImplementedError()", "markdown": "YOUR ANSWER HERE"}
 
 
@@ -53,7 +56,14 @@ def read(path):
     except (OSError, ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
         reason = getattr(error, "strerror", None) or "it is not a notebook"
         raise CourseError(f"{path} cannot be read ({reason}): give a teacher's notebook.") from None
-    names = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if cell.metadata.get("nbgrader")]
+    marked = [cell.metadata.nbgrader for cell in notebook.cells if cell.metadata.get("nbgrader")]
+    names = [str(marks.get("grade_id") or "") for marks in marked]
+    if not all(names):
+        raise CourseError(f"{path} has a cell of nbgrader's without a grade_id: give it one.")
+    for marks in marked:
+        points = marks.get("points", 0 if not (marks.get("grade") or marks.get("task")) else None)
+        if isinstance(points, bool) or not isinstance(points, int | float) or not points >= 0:
+            raise CourseError(f"{path} gives no number of points for {marks['grade_id']}: give 0 or more.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise CourseError(f"{path} has more than one cell called {twice[0]}: give each its own grade_id.")
@@ -68,7 +78,7 @@ def course():
 
 
 def learners_version(release):
-    """The notebook that learners get: no solutions, hidden tests or outputs, all else intact.
+    """The notebook that learners get: no solutions, hidden tests, mark schemes or outputs, all else intact.
 
     It is what nbgrader makes of it, with its checksums, and a test compares the two; but learners need no nbgrader.
     Raises `CourseError` where a solution or a hidden test would stay in it.
@@ -84,7 +94,11 @@ def learners_version(release):
         if marks.get("solution"):
             cell.source = _without_solution(cell)
         if marks.get("grade"):
-            cell.source = "\n".join(visible(cell.source + "\n").split("\n")[:-1])
+            cell.source = _without(HIDDEN, cell.source)
+        if marks.get("task"):
+            cell.source = _without(SCHEME, cell.source)
+        if "attachments" in cell:  # a picture of a solution goes with the solution
+            cell.attachments = {name: file for name, file in cell.attachments.items() if f"attachment:{name}" in cell.source}
         if marks.get("grade") or marks.get("solution") or marks.get("locked"):
             cell.metadata["deletable"] = False
             if not marks.get("solution"):
@@ -97,8 +111,12 @@ def learners_version(release):
     return notebook
 
 
+def _without(region, source):
+    return region.sub("", source + "\n").removesuffix("\n")
+
+
 def _without_solution(cell):
-    stub = STUBS[cell.cell_type]
+    stub = STUBS.get(cell.cell_type, STUBS["markdown"])
     source, regions = SOLUTION.subn(lambda found: "\n".join(found[1] + line for line in stub.split("\n")), cell.source)
     return source if regions or MARKER.search(source) else stub
 
