@@ -53,10 +53,13 @@ def test_it_is_what_nbgrader_makes_of_it(of):
 
 def test_a_picture_of_a_solution_is_not_released():
     notebook = nbformat.v4.new_notebook()
+    task = nbformat.v4.new_markdown_cell("![a](attachment:a%20b.png)", attachments={"a b.png": {"image/png": "GIVEN"}})
+    task.metadata.nbgrader = {"grade": False, "task": True, "grade_id": "look", "points": 1}
     cell = nbformat.v4.new_markdown_cell("![so](attachment:so.png)", attachments={"so.png": {"image/png": "SECRET"}})
     cell.metadata.nbgrader = {"grade": True, "solution": True, "grade_id": "drawing", "points": 1}
-    notebook.cells = [cell]
-    assert "SECRET" not in json.dumps(release.learners_version(release.Release("small", nbformat.writes(notebook))))
+    notebook.cells = [cell, task]
+    text = json.dumps(release.learners_version(release.Release("small", nbformat.writes(notebook))))
+    assert "SECRET" not in text and "GIVEN" in text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 
@@ -97,8 +98,10 @@ def learners_version(release):
             cell.source = _without(HIDDEN, cell.source)
         if marks.get("task"):
             cell.source = _without(SCHEME, cell.source)
-        if "attachments" in cell:  # a picture of a solution goes with the solution
-            cell.attachments = {name: file for name, file in cell.attachments.items() if f"attachment:{name}" in cell.source}
+        if "attachments" in cell and (marks.get("solution") or marks.get("task")):
+            # A picture of a solution goes with the solution.
+            source = unquote(cell.source)
+            cell.attachments = {name: file for name, file in cell.attachments.items() if f"attachment:{name}" in source}
         if marks.get("grade") or marks.get("solution") or marks.get("locked"):
             cell.metadata["deletable"] = False
             if not marks.get("solution"):
