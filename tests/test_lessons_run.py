@@ -11,7 +11,7 @@ import nbformat
 import psutil
 import pytest
 
-from tlcourse import CourseError, lessons, settings
+from tlcourse import CourseError, lessons, progress, settings
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 import refresh  # noqa: E402
@@ -142,6 +142,7 @@ def noisy():
         v4.new_output("stream", name="stdout", text="two\n"),
         v4.new_output("display_data", view),
         v4.new_output("display_data", {**view, "text/html": "<b>3</b>"}),
+        v4.new_output("display_data", {"text/plain": "Training: 3 done"}, metadata=progress.MARK),
         v4.new_output("execute_result", {"text/plain": "3"}, execution_count=17),
     ]
     cell = v4.new_code_cell("x", outputs=outputs, execution_count=17)
@@ -161,7 +162,7 @@ def test_tidy_keeps_results_and_drops_noise():
     assert text.text == "one\ntwo\n"
     assert lessons.WIDGET_VIEW not in html.data and html.data["text/html"] == "<b>3</b>"
     assert result.execution_count == 1
-    assert len(notebook.cells[1].outputs) == 6, "tidy changed the notebook it was given"
+    assert len(notebook.cells[1].outputs) == 7, "tidy changed the notebook it was given"
     nbformat.validate(tidied)
 
 

@@ -26,7 +26,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
-from tlcourse import CourseError, settings, storage
+from tlcourse import CourseError, progress, settings, storage
 
 TIMEOUT = 900  # seconds a cell; the sample profile is made for cells of a minute at most
 BAR = "{desc} |{bar:20}| {n_fmt}/{total_fmt} cells, {elapsed}{postfix}"
@@ -138,7 +138,7 @@ def seconds(cell):
 def tidy(notebook):
     """A copy of an executed notebook whose bytes depend only on its sources and results.
 
-    Kept: sources, ids, tags, outputs. Dropped: times, stderr, widgets, machine metadata.
+    Kept: sources, ids, tags, outputs. Dropped: times, progress, stderr, widgets, machine metadata.
     """
     notebook = copy.deepcopy(notebook)
     notebook.metadata = nbformat.from_dict(
@@ -258,6 +258,8 @@ def _tidy_outputs(outputs):
     kept = []
     for output in outputs:
         if output.output_type == "stream" and output.name == "stderr":
+            continue
+        if output.get("metadata") == progress.MARK:
             continue
         output.pop("transient", None)
         if output.get("data", {}).pop(WIDGET_VIEW, None) and set(output.data) <= {"text/plain"}:

@@ -1,6 +1,7 @@
 """Progress of what takes longer than two seconds: one line that stays clean.
 
-In a notebook one display is updated in place; in a terminal tqdm draws its bar.
+In a notebook one display is updated in place, marked so that `lessons.tidy` leaves it out of what is stored; in a
+terminal tqdm draws its bar.
 """
 
 import contextlib
@@ -10,12 +11,13 @@ import time
 
 from tqdm import tqdm
 
+MARK = {"tlcourse_progress": True}  # the metadata of a line in a notebook
+
 
 def track(steps, label):
     """Yield the items of `steps` (a sequence) while showing how many are done.
 
-    The last state of the line has no times in it, so that a stored notebook
-    is the same after every run.
+    In a notebook the last state of the line stays, without times.
     """
     if not _in_notebook():
         yield from tqdm(steps, desc=label, disable=None, file=sys.stderr, leave=False)
@@ -97,5 +99,5 @@ def _line():
     def bundle(text):
         return {"text/plain": text, "text/html": f"<small>{html.escape(text)}</small>"}
 
-    handle = display(bundle("…"), raw=True, display_id=True)
-    return lambda text: handle.update(bundle(text), raw=True)
+    handle = display(bundle("…"), metadata=MARK, raw=True, display_id=True)
+    return lambda text: handle.update(bundle(text), metadata=MARK, raw=True)
