@@ -59,8 +59,6 @@ def lab(args):
     }
     given = {word.partition("=")[0].lstrip("-").rpartition(".")[2].replace("-", "_") for word in others}
     command = [sys.executable, "-m", "jupyterlab"]
-    if "notebook_dir" in given:  # JupyterLab's older name for root_dir
-        given.add("root_dir")
     # Jupyter refuses an option that comes twice.
     command += [f"--{k}={v}" for k, v in options.items() if k.partition(".")[2] not in given]
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "allow_root" not in given:
@@ -195,7 +193,8 @@ def _parser():
         epilog=f"DIR comes first (default: {WORK}). Lessons and exercises are copied into it, once; what you change "
         "stays yours. Anything else goes to JupyterLab, such as --no-browser or --port 9999.",
     )
-    added.add_argument("--update", action="store_true", help="bring newer versions; beside what you have changed or run, as NAME.new.ipynb")
+    newer = "bring newer versions; beside what you have changed or run, as NAME.new.ipynb"
+    added.add_argument("--update", action="store_true", help=newer)
     added = command(run, "Execute lessons without a browser; write notebooks and a report.")
     added.add_argument("lesson", nargs="*", metavar="LESSON", help="4, 04 or 04_title; default: all")
     added.add_argument("--profile", metavar="|".join(settings.PROFILES), help="default: sample")
@@ -238,9 +237,9 @@ def _exercises(args):
 
 def _folder(name, option=" with --out"):
     """The folder for a run's results: made, and tried before hours are spent for it."""
-    if not str(name):
+    if not name:
         raise CourseError(f"The name of the folder is empty: give one{option}.")
-    folder = Path(os.path.expanduser(name))
+    folder = Path(os.path.expanduser(name))  # Path's own raises where there is no such user
     if folder.resolve() == settings.notebooks().resolve():
         raise CourseError(f"{name} holds the lessons themselves: choose another folder{option}.")
     try:

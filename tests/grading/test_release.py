@@ -133,6 +133,14 @@ def test_what_nbgrader_could_not_use_is_said(tmp_path, marks, message):
         release.read(path)
 
 
+def test_points_matter_only_where_they_are_given(tmp_path):
+    notebook = json.loads(assignment.teacher().teacher)
+    notebook["cells"][1]["metadata"]["nbgrader"]["points"] = None
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(notebook))
+    assert release.read(path).name == "x"
+
+
 def test_two_cells_of_one_name_are_said(tmp_path):
     notebook = json.loads(assignment.teacher().teacher)
     notebook["cells"].append(notebook["cells"][-1] | {"id": "another"})

@@ -61,8 +61,8 @@ def read(path):
     names = [str(marks.get("grade_id") or "") for marks in marked]
     if not all(names):
         raise CourseError(f"{path} has a cell of nbgrader's without a grade_id: give it one.")
-    for marks in marked:
-        points = marks.get("points", 0 if not (marks.get("grade") or marks.get("task")) else None)
+    for marks in (each for each in marked if each.get("grade") or each.get("task")):
+        points = marks.get("points")
         if isinstance(points, bool) or not isinstance(points, int | float) or not points >= 0:
             raise CourseError(f"{path} gives no number of points for {marks['grade_id']}: give 0 or more.")
     twice = sorted({name for name in names if names.count(name) > 1})
