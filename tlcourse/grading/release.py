@@ -41,7 +41,7 @@ def role(cell):
 
 def visible(source):
     """A test cell's source without its hidden tests."""
-    return HIDDEN.sub("", source)
+    return _without(HIDDEN, source)
 
 
 def hidden(source):
@@ -95,7 +95,7 @@ def learners_version(release):
         if marks.get("solution"):
             cell.source = _without_solution(cell)
         if marks.get("grade"):
-            cell.source = _without(HIDDEN, cell.source)
+            cell.source = visible(cell.source)
         if marks.get("task"):
             cell.source = _without(SCHEME, cell.source)
         if "attachments" in cell and (marks.get("solution") or marks.get("task")):
